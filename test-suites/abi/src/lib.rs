@@ -1,0 +1,1 @@
+//! What every Linux program relies on.

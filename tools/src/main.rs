@@ -1,0 +1,2 @@
+//! Builds guest images and boots kernels with them.
+fn main() {}
