@@ -1,0 +1,1 @@
+//! `/dev/console` and the kernel log on the serial line.

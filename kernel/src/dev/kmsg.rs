@@ -1,0 +1,1 @@
+//! The kernel log: ring buffer, levels, /dev/kmsg.

@@ -1,0 +1,1 @@
+//! RAM disks: ram0.

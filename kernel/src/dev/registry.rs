@@ -1,0 +1,1 @@
+//! Device numbers and what opens behind them.

@@ -1,0 +1,1 @@
+//! Terminals: line discipline, job control, pseudoterminals.

@@ -1,0 +1,1 @@
+//! Reading and changing attributes: stat, chmod, chown, utimes, truncate.

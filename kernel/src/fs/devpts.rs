@@ -1,0 +1,1 @@
+//! devpts: pseudoterminal nodes.

@@ -1,0 +1,1 @@
+//! devtmpfs: one instance, the nodes of all devices.

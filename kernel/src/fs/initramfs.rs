@@ -1,0 +1,1 @@
+//! Unpacks the initramfs into rootfs.

@@ -1,0 +1,241 @@
+//! Inodes: files apart from their names.
+
+use crate::errno::{Errno, Result};
+use crate::fs::{FileOps, OpenFlags, Path, SuperBlock};
+use crate::mm::address_space::PageSource;
+use crate::sync::SpinLock;
+use crate::task::{Credentials, SleepMutex};
+use alloc::{sync::Arc, vec::Vec};
+use core::any::Any;
+
+/// What kind of file (`S_IFMT`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum FileType {
+    Fifo = 0o01,
+    CharDevice = 0o02,
+    Directory = 0o04,
+    BlockDevice = 0o06,
+    Regular = 0o10,
+    Symlink = 0o12,
+    Socket = 0o14,
+}
+
+impl FileType {
+    /// The `S_IF…` bits of a mode.
+    pub fn mode_bits(self) -> u32 {
+        (self as u32) << 12
+    }
+
+    /// The `d_type` of a directory entry: the same number as the mode's upper bits.
+    pub fn directory_entry_type(self) -> u8 {
+        self as u8
+    }
+
+    /// From a mode; 0 means a regular file (`mknod(2)`).
+    pub fn from_mode(mode: u32) -> Option<Self> {
+        Some(match (mode >> 12) & 0o17 {
+            0o00 | 0o10 => Self::Regular,
+            0o01 => Self::Fifo,
+            0o02 => Self::CharDevice,
+            0o04 => Self::Directory,
+            0o06 => Self::BlockDevice,
+            0o12 => Self::Symlink,
+            0o14 => Self::Socket,
+            _ => return None,
+        })
+    }
+}
+
+/// Nanoseconds since 1970.
+pub type Timestamp = i128;
+
+/// What `stat` shows and `chmod`, `chown`, `utimensat` change.
+#[derive(Clone, Debug)]
+pub struct Attributes {
+    /// Permission bits with set-id and sticky, without the type.
+    pub mode: u32,
+    /// Owner, as an id of the initial user namespace.
+    pub uid: u32,
+    /// Group, likewise.
+    pub gid: u32,
+    /// Names.
+    pub links: u32,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// 512-byte blocks in use.
+    pub blocks: u64,
+    /// Last access.
+    pub accessed: Timestamp,
+    /// Last change of the content.
+    pub modified: Timestamp,
+    /// Last change of the attributes.
+    pub changed: Timestamp,
+    /// Birth (`statx`).
+    pub created: Timestamp,
+}
+
+/// A change of attributes; `None` leaves one alone. The generic code has checked permissions and worked out set-id clearing.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct AttributeChange {
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub size_bytes: Option<u64>,
+    pub accessed: Option<Timestamp>,
+    pub modified: Option<Timestamp>,
+    pub changed: Option<Timestamp>,
+}
+
+/// A file apart from its names. One in memory for each file of a superblock while it is in use.
+pub struct Inode {
+    /// The filesystem instance.
+    pub superblock: Arc<SuperBlock>,
+    /// Unique in the superblock.
+    pub number: u64,
+    /// Never changes.
+    pub file_type: FileType,
+    /// For device nodes: `makedev(3)` encoded as `stat` shows it.
+    pub device: u64,
+    /// The attributes; filesystems that compute them override [`InodeOps::attributes`].
+    pub attributes: SpinLock<Attributes>,
+    /// Serialises changes of a directory's names, and writes and truncations of a file.
+    pub lock: SleepMutex<()>,
+    /// The filesystem's part.
+    pub ops: Arc<dyn InodeOps>,
+    /// POSIX, OFD and flock locks, leases (`fs::lock`).
+    pub locks: crate::fs::file::FileLocks,
+    /// inotify watches (`fs::inotify`).
+    pub watches: crate::fs::file::Watches,
+    /// Programs that have pages of this file mapped; told about truncation.
+    pub mappings: crate::mm::address_space::Mappings,
+    /// Executing (denies writers, `ETXTBSY`) when negative, writers when positive.
+    pub writers: core::sync::atomic::AtomicI32,
+}
+
+impl Inode {
+    /// The filesystem's own type behind the inode.
+    pub fn downcast<T: InodeOps>(&self) -> Option<&T> {
+        (&*self.ops as &dyn Any).downcast_ref()
+    }
+}
+
+/// What a filesystem does for its inodes. The generic code calls with permissions checked, mount write access held and, for everything
+/// that changes a directory, with the directory's `lock` held (both directories' in `rename`, ancestors first).
+/// Methods may block. Defaults are what Linux answers for a filesystem without the operation.
+#[allow(unused_variables)]
+pub trait InodeOps: Any + Send + Sync {
+    /// Finds `name`. `ENOENT` if there is none.
+    fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
+        Err(Errno::NOTDIR)
+    }
+
+    /// Makes a file of any type but a directory or link. `mode` has umask applied; owner and set-gid inheritance are worked out in `attributes`.
+    fn create(&self, dir: &Arc<Inode>, name: &[u8], file_type: FileType, attributes: Attributes, device: u64) -> Result<Arc<Inode>> {
+        Err(Errno::PERM)
+    }
+
+    /// Makes a directory.
+    fn make_directory(&self, dir: &Arc<Inode>, name: &[u8], attributes: Attributes) -> Result<Arc<Inode>> {
+        Err(Errno::PERM)
+    }
+
+    /// Makes a symbolic link.
+    fn make_symlink(&self, dir: &Arc<Inode>, name: &[u8], target: &[u8], attributes: Attributes) -> Result<Arc<Inode>> {
+        Err(Errno::PERM)
+    }
+
+    /// Makes a file without a name (`O_TMPFILE`).
+    fn make_unnamed(&self, dir: &Arc<Inode>, attributes: Attributes) -> Result<Arc<Inode>> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// Gives `target` another name.
+    fn link(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
+        Err(Errno::PERM)
+    }
+
+    /// Takes a name away from `target`, which is not a directory.
+    fn unlink(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
+        Err(Errno::PERM)
+    }
+
+    /// Removes an empty directory: `ENOTEMPTY` otherwise.
+    fn remove_directory(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
+        Err(Errno::PERM)
+    }
+
+    /// `renameat2(2)`: flags are `RENAME_*`; `victim` is what `new_name` names now.
+    #[allow(clippy::too_many_arguments)]
+    fn rename(
+        &self,
+        old_dir: &Arc<Inode>,
+        old_name: &[u8],
+        moved: &Arc<Inode>,
+        new_dir: &Arc<Inode>,
+        new_name: &[u8],
+        victim: Option<&Arc<Inode>>,
+        flags: u32,
+    ) -> Result<()> {
+        Err(Errno::PERM)
+    }
+
+    /// The text of a symbolic link.
+    fn read_link(&self, inode: &Arc<Inode>) -> Result<Vec<u8>> {
+        Err(Errno::INVAL)
+    }
+
+    /// For magic links (`/proc/PID/fd/N`, `root`, `cwd`, `exe`, `ns/*`): the object itself.
+    fn magic_link(&self, inode: &Arc<Inode>) -> Option<Result<Path>> {
+        None
+    }
+
+    /// Attributes now.
+    fn attributes(&self, inode: &Inode) -> Result<Attributes> {
+        Ok(inode.attributes.lock().clone())
+    }
+
+    /// Changes attributes (size: truncate or extend).
+    fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
+        Err(Errno::PERM)
+    }
+
+    /// Replaces the permission check by mode bits (FUSE, procfs). `None`: the generic check. `mask` is R_OK|W_OK|X_OK.
+    fn permission(&self, inode: &Inode, credentials: &Credentials, mask: u32) -> Option<Result<()>> {
+        None
+    }
+
+    /// Opens: the operations of the open file. Blocks for FIFOs. Device nodes are opened by the generic code.
+    fn open(&self, inode: &Arc<Inode>, path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+        Err(Errno::NXIO)
+    }
+
+    /// The pages for mappings; `None`: `mmap` gives `ENODEV`.
+    fn pages(&self, inode: &Arc<Inode>) -> Option<Arc<dyn PageSource>> {
+        None
+    }
+
+    /// `getxattr(2)`: the value. `ENODATA` if there is none, `EOPNOTSUPP` where the namespace is not supported.
+    fn get_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// `setxattr(2)`: flags are `XATTR_CREATE`, `XATTR_REPLACE`.
+    fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// `listxattr(2)`: all names.
+    fn list_xattrs(&self, inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
+        Ok(Vec::new())
+    }
+
+    /// `removexattr(2)`.
+    fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// The last name and the last open file are gone (`links` is 0 and the inode is being dropped).
+    fn evict(&self, inode: &Inode) {}
+}

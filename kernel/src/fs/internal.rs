@@ -1,0 +1,1 @@
+//! Filesystems that programs cannot mount: pipes, sockets, anonymous inodes, memfd.

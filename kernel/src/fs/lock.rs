@@ -1,0 +1,1 @@
+//! File locks: POSIX, open file description, flock.

@@ -1,0 +1,1 @@
+//! memfd_create(2) and seals.

@@ -1,0 +1,50 @@
+//! Files: inodes, dentries, mounts as the kernel embeds them, the path walk, open files, and the filesystems.
+//!
+//! `inode`, `dentry`, `superblock` are what a filesystem fills in; `path` pairs a dentry with a mount of [`graft`]; `walk` turns names
+//! into paths; `file` and `fd_table` are what programs hold.
+
+pub mod attributes;
+pub mod dentry;
+pub mod devpts;
+pub mod devtmpfs;
+pub mod epoll;
+pub mod eventfd;
+pub mod fd_table;
+pub mod file;
+pub mod initramfs;
+pub mod inode;
+pub mod inotify;
+pub mod internal;
+pub mod lock;
+pub mod memfd;
+pub mod mount;
+pub mod mount_context;
+pub mod names;
+pub mod nsfs;
+pub mod open;
+pub mod options;
+pub mod path;
+pub mod permission;
+pub mod pipe;
+pub mod poll;
+pub mod procfs;
+pub mod registry;
+pub mod select;
+pub mod signalfd;
+pub mod socket;
+pub mod splice;
+pub mod superblock;
+pub mod sysfs;
+pub mod timerfd;
+pub mod tmpfs;
+pub mod views;
+pub mod walk;
+pub mod xattr;
+
+pub use dentry::Dentry;
+pub use fd_table::FdTable;
+pub use file::{FileOps, OpenFile, OpenFlags};
+pub use inode::{Attributes, FileType, Inode, InodeOps};
+pub use path::{FsContext, Path};
+pub use poll::{PollEvents, PollTable};
+pub use superblock::SuperBlock;

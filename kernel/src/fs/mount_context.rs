@@ -1,0 +1,1 @@
+//! fsopen, fsconfig, fsmount, fspick: contexts and their message logs.

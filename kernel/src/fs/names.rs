@@ -1,0 +1,1 @@
+//! Changing names: mkdir, mknod, link, unlink, rename, symlink.

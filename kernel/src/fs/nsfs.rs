@@ -1,0 +1,1 @@
+//! nsfs: namespaces as files (`/proc/PID/ns/*`).

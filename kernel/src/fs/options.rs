@@ -1,0 +1,1 @@
+//! Mount options: splitting a data string, common superblock flags (F8).

@@ -1,0 +1,1 @@
+//! The filesystem types that the kernel knows (`/proc/filesystems`).

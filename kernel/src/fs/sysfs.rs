@@ -1,0 +1,1 @@
+//! sysfs, as far as programs look.

@@ -1,0 +1,1 @@
+//! mounts, mountinfo, mountstats as files.

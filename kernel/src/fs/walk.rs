@@ -1,0 +1,1 @@
+//! The path walk: names into paths (`path_resolution(7)`).

@@ -1,0 +1,95 @@
+//! System calls: each family has a file that decodes arguments, calls, and encodes the result. No logic.
+//!
+//! A family exports a `TABLE` of its calls; [`dispatch`] finds the entry by number. A call that nobody has is `ENOSYS`, logged once by name.
+
+mod attributes;
+mod credentials;
+mod directory;
+mod event;
+mod file_io;
+mod file_names;
+mod futex;
+mod lock;
+mod memory;
+mod mount;
+mod namespaces;
+mod pipe_splice;
+mod poll;
+mod process;
+mod sched;
+mod signal;
+mod socket;
+mod system;
+mod time;
+
+use crate::errno::{Errno, Result};
+use crate::sync::{Lazy, SpinLock};
+
+/// The six argument registers.
+pub type Arguments = [u64; 6];
+
+/// Decodes, calls, encodes.
+pub type Handler = fn(&Arguments) -> Result<u64>;
+
+/// A call's number (`linux_raw_sys::general::__NR_…`), its name and its handler.
+pub struct Entry(pub u32, pub &'static str, pub Handler);
+
+/// Numbers below this are looked up; x86-64's table of Linux 6.6 ends far below.
+const NUMBERS: usize = 512;
+
+static HANDLERS: Lazy<[Option<&'static Entry>; NUMBERS]> = Lazy::new(|| {
+    let mut handlers = [None; NUMBERS];
+    for table in FAMILIES {
+        for entry in *table {
+            handlers[entry.0 as usize] = Some(entry);
+        }
+    }
+    handlers
+});
+
+const FAMILIES: &[&[Entry]] = &[
+    attributes::TABLE,
+    credentials::TABLE,
+    directory::TABLE,
+    event::TABLE,
+    file_io::TABLE,
+    file_names::TABLE,
+    futex::TABLE,
+    lock::TABLE,
+    memory::TABLE,
+    mount::TABLE,
+    namespaces::TABLE,
+    pipe_splice::TABLE,
+    poll::TABLE,
+    process::TABLE,
+    sched::TABLE,
+    signal::TABLE,
+    socket::TABLE,
+    system::TABLE,
+    time::TABLE,
+];
+
+/// Which missing calls were logged already.
+static MISSED: SpinLock<[u64; NUMBERS / 64]> = SpinLock::new([0; NUMBERS / 64]);
+
+/// Runs the system call `number` for the current thread.
+pub fn dispatch(number: u64, arguments: &Arguments) -> Result<u64> {
+    let entry = usize::try_from(number).ok().and_then(|number| *HANDLERS.get(number)?);
+    match entry {
+        Some(Entry(_, _, handler)) => handler(arguments),
+        None => {
+            note_missing(number);
+            Err(Errno::NOSYS)
+        }
+    }
+}
+
+fn note_missing(number: u64) {
+    let Ok(index) = usize::try_from(number) else { return };
+    let mut missed = MISSED.lock();
+    let Some(word) = missed.get_mut(index / 64) else { return };
+    if *word & (1 << (index % 64)) == 0 {
+        *word |= 1 << (index % 64);
+        log::warn!("system call {number} is not there (ENOSYS)");
+    }
+}

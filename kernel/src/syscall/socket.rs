@@ -1,0 +1,5 @@
+//! System calls: socket calls.
+
+use super::Entry;
+
+pub(super) const TABLE: &[Entry] = &[];

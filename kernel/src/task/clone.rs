@@ -1,0 +1,1 @@
+//! fork, vfork, clone, clone3.

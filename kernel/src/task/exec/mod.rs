@@ -1,0 +1,1 @@
+//! execve: ELF and scripts, the new stack.

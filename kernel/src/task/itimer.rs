@@ -1,0 +1,1 @@
+//! setitimer, alarm, POSIX timers.

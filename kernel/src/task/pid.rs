@@ -1,0 +1,1 @@
+//! Process numbers, per pid namespace.

@@ -1,0 +1,1 @@
+//! The life of a thread: into user mode, out with a trap, signals, and back.

@@ -1,0 +1,1 @@
+//! Signals: sets, handlers, pending queues, delivery.

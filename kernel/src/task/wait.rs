@@ -1,0 +1,1 @@
+//! wait4 and waitid.

@@ -1,0 +1,127 @@
+//! Waiting for something to happen, and waking who waits.
+
+use crate::errno::{Errno, Result};
+use crate::sync::SpinLock;
+use alloc::{sync::Arc, vec::Vec};
+
+/// Somebody who wants to hear of events: a blocked thread, or an epoll item.
+pub trait Wake: Send + Sync {
+    /// Something changed. Must not block, and must not take a lock that the waker may hold.
+    fn wake(&self);
+
+    /// A waiter that counts against `wake_one` (a blocked thread); watchers such as epoll items are always told.
+    fn exclusive(&self) -> bool {
+        false
+    }
+}
+
+/// Until when a wait lasts: nanoseconds of the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(pub u64);
+
+/// How a wait ends besides its condition.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitMode {
+    /// A signal ends the wait.
+    pub interruptible: bool,
+    /// A fatal signal ends it (when not interruptible).
+    pub killable: bool,
+    /// Gives up then.
+    pub deadline: Option<Deadline>,
+}
+
+impl WaitMode {
+    /// A signal ends it.
+    pub const INTERRUPTIBLE: Self = Self { interruptible: true, killable: true, deadline: None };
+    /// Only a fatal signal ends it.
+    pub const KILLABLE: Self = Self { interruptible: false, killable: true, deadline: None };
+    /// Nothing ends it.
+    pub const UNINTERRUPTIBLE: Self = Self { interruptible: false, killable: false, deadline: None };
+
+    /// The same with a deadline.
+    pub const fn until(self, deadline: Option<Deadline>) -> Self {
+        Self { deadline, ..self }
+    }
+}
+
+/// Who waits for one thing.
+#[derive(Default)]
+pub struct WaitQueue {
+    waiters: SpinLock<Vec<Arc<dyn Wake>>>,
+}
+
+impl WaitQueue {
+    /// An empty queue.
+    pub const fn new() -> Self {
+        Self { waiters: SpinLock::new(Vec::new()) }
+    }
+
+    /// Adds a waiter (at the end).
+    pub fn register(&self, waiter: &Arc<dyn Wake>) {
+        self.waiters.lock().push(waiter.clone());
+    }
+
+    /// Takes a waiter out, if it is there.
+    pub fn unregister(&self, waiter: &Arc<dyn Wake>) {
+        let mut waiters = self.waiters.lock();
+        if let Some(index) = waiters.iter().position(|w| Arc::ptr_eq(w, waiter)) {
+            waiters.remove(index);
+        }
+    }
+
+    /// Wakes everybody.
+    pub fn wake_all(&self) {
+        let waiters = self.waiters.lock().clone();
+        for waiter in waiters {
+            waiter.wake();
+        }
+    }
+
+    /// Wakes the watchers and the first exclusive waiter.
+    pub fn wake_one(&self) {
+        let waiters = self.waiters.lock().clone();
+        let mut woken = false;
+        for waiter in waiters {
+            if !waiter.exclusive() || !core::mem::replace(&mut woken, true) {
+                waiter.wake();
+            }
+        }
+    }
+
+    /// Blocks the current thread until `condition` gives a value. `EINTR`-like ends come as `RESTARTSYS`, a deadline as `TIMEDOUT`.
+    /// The condition runs without any lock of the queue held.
+    pub fn wait_until<T>(&self, mode: WaitMode, condition: impl FnMut() -> Option<T>) -> Result<T> {
+        wait_on(&[self], mode, condition)
+    }
+}
+
+/// Blocks the current thread on several queues at once.
+pub fn wait_on<T>(queues: &[&WaitQueue], mode: WaitMode, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
+    if let Some(value) = condition() {
+        return Ok(value);
+    }
+    let waiter: Arc<dyn Wake> = crate::task::scheduler::current_waiter();
+    for queue in queues {
+        queue.register(&waiter);
+    }
+    let result = loop {
+        crate::task::scheduler::prepare_to_block(mode);
+        if let Some(value) = condition() {
+            break Ok(value);
+        }
+        if let Err(end) = crate::task::scheduler::block(mode) {
+            // The condition may have come true at the same time: it wins.
+            break condition().ok_or(end);
+        }
+    };
+    crate::task::scheduler::finish_blocking();
+    for queue in queues {
+        queue.unregister(&waiter);
+    }
+    result
+}
+
+/// The errno that ends an interrupted wait when there was a deadline to keep: not restartable with the same timeout.
+pub fn interrupted(error: Errno) -> Errno {
+    if error == Errno::RESTARTSYS { Errno::INTR } else { error }
+}

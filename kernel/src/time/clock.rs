@@ -1,0 +1,1 @@
+//! Clocks: monotonic, real time, CPU time.

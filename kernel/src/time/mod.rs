@@ -1,0 +1,4 @@
+//! Clocks and timers.
+
+pub mod clock;
+pub mod timer;
