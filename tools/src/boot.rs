@@ -53,7 +53,16 @@ impl Machine {
     /// The command that starts it, console on standard input and output.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.qemu);
-        command.args(["-accel", "tcg", "-cpu", "max", "-nographic", "-no-reboot"]);
+        command.args([
+            "-accel",
+            "tcg",
+            "-cpu",
+            "max",
+            "-nographic",
+            "-no-reboot",
+            "-nic",
+            "none",
+        ]);
         command.args(["-m", &format!("{}M", self.memory_mib)]);
         command.args(["-device", DEBUG_EXIT_DEVICE, "-device", "pvpanic"]);
         command.arg("-kernel").arg(&self.kernel);
@@ -385,7 +394,7 @@ mod tests {
             .collect();
         let line = words.join(" ");
         assert!(
-            line.starts_with("-accel tcg -cpu max -nographic -no-reboot -m 512M"),
+            line.starts_with("-accel tcg -cpu max -nographic -no-reboot -nic none -m 512M"),
             "{line}"
         );
         assert!(

@@ -45,6 +45,12 @@ pub struct Image {
     nodes: BTreeMap<String, Node>,
 }
 
+impl Default for Image {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Image {
     /// An image with the folders and links that every image has, and `/dev/console`, which init is started on.
     pub fn new() -> Self {

@@ -41,7 +41,8 @@ impl Run {
             self.finished = true;
             self.in_failures = false;
         } else if line == "failures:" {
-            self.in_failures = true;
+            // It comes twice: before the tests' words, and before the list of their names.
+            self.in_failures = !self.in_failures;
         } else if self.in_failures {
             self.failures.push(line.to_owned());
         } else if let Some(name) = self.pending.clone()

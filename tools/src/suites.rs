@@ -183,6 +183,9 @@ pub fn run(
     let total = left.iter().map(|tests| tests.names.len()).sum();
     let mut report = SuiteReport::default();
     for attempt in 0..MOST_BOOTS {
+        if left.is_empty() {
+            break;
+        }
         let image = suite_image(&base, &left, filter.is_none() && attempt == 0);
         let file = workspace.product(&format!("images/suites-{kernel}.cpio"))?;
         image.write(&file, Compression::None)?;
@@ -195,13 +198,18 @@ pub fn run(
             done: total - count(&left),
             failed: report.failed.len(),
         };
-        let recording = boot(&machine, LIMITS, &|line| line == CLOSING_LINE, &mut watcher)?;
+        let recording = boot(
+            &machine,
+            LIMITS,
+            &|line| line.ends_with(CLOSING_LINE),
+            &mut watcher,
+        )?;
         let log = workspace.product(&format!("logs/suites-{kernel}-{attempt}.log"))?;
         std::fs::write(&log, recording.lines.join("\n"))
             .with_context(|| format!("cannot write {}", log.display()))?;
         let before = count(&left);
         take_results(&recording, &mut left, &mut report, kernel);
-        if left.is_empty() || count(&left) == before {
+        if count(&left) == before {
             break;
         }
     }
@@ -325,16 +333,21 @@ fn runs(lines: &[String]) -> Vec<(String, Run)> {
     let mut runs: Vec<(String, Run)> = Vec::new();
     let mut running = false;
     for line in lines {
-        if let Some(name) = line.strip_prefix("graft-tools: begin ") {
+        if let Some(name) = after(line, "graft-tools: begin ") {
             runs.push((name.to_owned(), Run::default()));
             running = true;
-        } else if line.starts_with("graft-tools: end ") {
+        } else if after(line, "graft-tools: end ").is_some() {
             running = false;
         } else if running && let Some((_, run)) = runs.last_mut() {
             run.line(line);
         }
     }
     runs
+}
+
+/// What follows `words` on a line. Firmware and kernels may have left text before them.
+fn after<'a>(line: &'a str, words: &str) -> Option<&'a str> {
+    line.split_once(words).map(|(_, rest)| rest)
 }
 
 /// Shows which test is running.
@@ -375,7 +388,7 @@ mod tests {
 
     fn recording(console: &str, end: End) -> Recording {
         let lines: Vec<String> = console.lines().map(str::to_owned).collect();
-        let closed = lines.iter().any(|line| line == CLOSING_LINE);
+        let closed = lines.iter().any(|line| line.ends_with(CLOSING_LINE));
         Recording {
             lines,
             end,
@@ -445,6 +458,15 @@ mod tests {
         );
         take_results(&failed, &mut left, &mut report, Kernel::Linux);
         assert_eq!(report.failed, ["abi a on Linux\n    | left: 1"]);
+    }
+
+    #[test]
+    fn text_of_the_firmware_before_a_marker_is_passed_over() {
+        let lines = [
+            "Booting from ROM..graft-tools: begin abi".to_owned(),
+            "test a ... ok".to_owned(),
+        ];
+        assert_eq!(runs(&lines)[0].1.count(Verdict::Passed), 1);
     }
 
     #[test]
