@@ -1,2 +1,228 @@
-//! Builds guest images and boots kernels with them.
-fn main() {}
+//! `graft-tools`: what people run on the host. It builds guest images from Debian's packages, boots our kernel or a real
+//! Linux with them, runs the guest suites and holds the two kernels side by side.
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use graft_tools::boot::{self, Limits, Machine, Watcher};
+use graft_tools::kernel::{Kernel, Kernels};
+use graft_tools::progress::Progress;
+use graft_tools::suites;
+use graft_tools::workspace::Workspace;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Builds guest images, boots kernels with them and compares what they do.
+#[derive(Debug, Parser)]
+#[command(name = "graft-tools", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Boot a kernel with an initramfs of your own and show its console.
+    Boot {
+        /// Which kernel.
+        #[arg(long, default_value = "graft")]
+        kernel: Kernel,
+        /// The initramfs: a newc cpio archive, plain or gzipped.
+        initramfs: PathBuf,
+        /// Words for the kernel's command line, after `console=ttyS0 panic=-1 rdinit=/init`.
+        #[arg(long, default_value = "")]
+        append: String,
+        /// Guest memory in MiB.
+        #[arg(long, default_value_t = 512)]
+        memory: u32,
+        /// Let the terminal be the guest's console, without a limit.
+        #[arg(long)]
+        interactive: bool,
+        /// End with a failure after so many seconds.
+        #[arg(long, default_value_t = 300)]
+        limit: u64,
+        /// A line of the console that contains this says that the guest has done all it should.
+        #[arg(long)]
+        until: Option<String>,
+    },
+    /// Build the guest suites and run them in a guest.
+    Suites {
+        /// Which kernels.
+        #[arg(long, default_value = "graft")]
+        kernel: Kernels,
+        /// Only tests whose names contain this.
+        #[arg(long)]
+        filter: Option<String>,
+        /// Show the guest's console.
+        #[arg(long)]
+        console: bool,
+    },
+    /// Print the file of a kernel, fetching Linux if need be.
+    KernelFile {
+        /// Which kernel.
+        kernel: Kernel,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("graft-tools: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Does a task; whether it came out right.
+fn run(task: Task) -> Result<bool> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Boot {
+            kernel,
+            initramfs,
+            append,
+            memory,
+            interactive,
+            limit,
+            until,
+        } => {
+            let file = kernel.file(&workspace, &|text| eprintln!("{text}"))?;
+            let mut machine = Machine::new(file, Some(initramfs));
+            machine.arguments = append;
+            machine.memory_mib = memory;
+            if interactive {
+                boot_interactively(&machine)
+            } else {
+                boot_and_show(&machine, limit, until)
+            }
+        }
+        Task::Suites {
+            kernel,
+            filter,
+            console,
+        } => run_suites(&workspace, kernel, filter.as_deref(), console),
+        Task::KernelFile { kernel } => {
+            println!(
+                "{}",
+                kernel
+                    .file(&workspace, &|text| eprintln!("{text}"))?
+                    .display()
+            );
+            Ok(true)
+        }
+    }
+}
+
+/// Gives the terminal to the guest until QEMU ends.
+fn boot_interactively(machine: &Machine) -> Result<bool> {
+    let status = machine
+        .command()
+        .status()
+        .context("cannot run QEMU: run `tools/setup.sh`, which installs it")?;
+    Ok(status.success())
+}
+
+/// Passes the console's bytes on as they come.
+struct Stream;
+
+impl Watcher for Stream {
+    fn bytes(&mut self, bytes: &[u8]) {
+        let mut output = std::io::stdout();
+        // Whoever closed our output wants no more of it.
+        let _ = output.write_all(bytes).and_then(|()| output.flush());
+    }
+}
+
+fn boot_and_show(machine: &Machine, limit_seconds: u64, until: Option<String>) -> Result<bool> {
+    let total = Duration::from_secs(limit_seconds);
+    let closes = |line: &str| until.as_deref().is_some_and(|text| line.contains(text));
+    let recording = boot::boot(
+        machine,
+        Limits {
+            total,
+            silence: total,
+        },
+        &closes,
+        &mut Stream,
+    )?;
+    let well = recording.end == boot::End::PoweredOff && (until.is_none() || recording.closed);
+    eprintln!(
+        "graft-tools: {} after {:.1} s",
+        recording.end,
+        recording.wall.as_secs_f64()
+    );
+    Ok(well)
+}
+
+fn run_suites(
+    workspace: &Workspace,
+    kernels: Kernels,
+    filter: Option<&str>,
+    console: bool,
+) -> Result<bool> {
+    let suites = suites::build(workspace)?;
+    let mut well = true;
+    for &kernel in kernels.list() {
+        let progress = Progress::new(console);
+        let report = suites::run(workspace, kernel, &suites, filter, &progress)?;
+        report
+            .failed
+            .iter()
+            .for_each(|failure| progress.print(&format!("FAILED {failure}")));
+        progress.print(&format!(
+            "suites on {kernel}: {} passed, {} failed, {} left out",
+            report.passed,
+            report.failed.len(),
+            report.ignored
+        ));
+        well &= report.failed.is_empty() && report.passed > 0;
+    }
+    Ok(well)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_boot_takes_a_kernel_and_an_image() {
+        let arguments = Arguments::try_parse_from([
+            "graft-tools",
+            "boot",
+            "--kernel",
+            "linux",
+            "x.cpio",
+            "--append",
+            "quiet",
+        ]);
+        match arguments.unwrap().command {
+            Task::Boot {
+                kernel,
+                initramfs,
+                append,
+                interactive,
+                ..
+            } => {
+                assert_eq!(
+                    (kernel, initramfs, append.as_str(), interactive),
+                    (Kernel::Linux, "x.cpio".into(), "quiet", false)
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(
+            Arguments::try_parse_from(["graft-tools", "boot", "--kernel", "bsd", "x"]).is_err()
+        );
+        assert!(Arguments::try_parse_from(["graft-tools", "boot"]).is_err());
+    }
+}

@@ -1,0 +1,23 @@
+//! The parts of `graft-tools`, the host's program: images for guests, boots of either kernel, and what is made of their
+//! consoles. `main.rs` holds the command line; each module here answers one question.
+//!
+//! | question | module |
+//! |---|---|
+//! | where do things lie on the host? | [`workspace`] |
+//! | where do the guest's programs come from? | [`packages`] |
+//! | what is in an image, and how is it written? | [`image`], [`guest`] |
+//! | which kernel? | [`kernel`] |
+//! | how does a boot run and end? | [`boot`], [`console`] |
+//! | what did the tests say? | [`libtest`], [`suites`] |
+//! | what does a person who waits see? | [`progress`] |
+
+pub mod boot;
+pub mod console;
+pub mod guest;
+pub mod image;
+pub mod kernel;
+pub mod libtest;
+pub mod packages;
+pub mod progress;
+pub mod suites;
+pub mod workspace;
