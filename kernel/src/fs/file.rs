@@ -150,11 +150,3 @@ pub trait FileOps: Any + Send + Sync {
         Ok(())
     }
 }
-
-/// Placeholder homes until the modules `fs::lock` and `fs::inotify` own them.
-#[derive(Default)]
-pub struct FileLocks {}
-
-/// See [`FileLocks`].
-#[derive(Default)]
-pub struct Watches {}

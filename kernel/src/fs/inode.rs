@@ -105,9 +105,9 @@ pub struct Inode {
     /// The filesystem's part.
     pub ops: Arc<dyn InodeOps>,
     /// POSIX, OFD and flock locks, leases (`fs::lock`).
-    pub locks: crate::fs::file::FileLocks,
+    pub locks: crate::fs::lock::FileLocks,
     /// inotify watches (`fs::inotify`).
-    pub watches: crate::fs::file::Watches,
+    pub watches: crate::fs::inotify::Watches,
     /// Programs that have pages of this file mapped; told about truncation.
     pub mappings: crate::mm::address_space::Mappings,
     /// Executing (denies writers, `ETXTBSY`) when negative, writers when positive.

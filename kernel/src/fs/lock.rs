@@ -1,1 +1,5 @@
-//! File locks: POSIX, open file description, flock.
+//! Advisory locks on files: POSIX record locks, open file description locks, `flock`.
+
+/// The locks that are held on one inode.
+#[derive(Default)]
+pub struct FileLocks {}
