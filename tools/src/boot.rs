@@ -38,31 +38,14 @@ pub struct Machine {
 impl Machine {
     /// A machine as everything here uses it: 512 MiB, the initramfs' `/init`, a reboot instead of standing still after a panic.
     pub fn new(kernel: PathBuf, initramfs: Option<PathBuf>) -> Self {
-        let qemu = std::env::var_os("GRAFT_QEMU")
-            .map_or_else(|| PathBuf::from("qemu-system-x86_64"), PathBuf::from);
-        Self {
-            qemu,
-            kernel,
-            initramfs,
-            arguments: String::new(),
-            memory_mib: 512,
-            qemu_arguments: Vec::new(),
-        }
+        let qemu = std::env::var_os("GRAFT_QEMU").map_or_else(|| PathBuf::from("qemu-system-x86_64"), PathBuf::from);
+        Self { qemu, kernel, initramfs, arguments: String::new(), memory_mib: 512, qemu_arguments: Vec::new() }
     }
 
     /// The command that starts it, console on standard input and output.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.qemu);
-        command.args([
-            "-accel",
-            "tcg",
-            "-cpu",
-            "max",
-            "-nographic",
-            "-no-reboot",
-            "-nic",
-            "none",
-        ]);
+        command.args(["-accel", "tcg", "-cpu", "max", "-nographic", "-no-reboot", "-nic", "none"]);
         command.args(["-m", &format!("{}M", self.memory_mib)]);
         command.args(["-device", DEBUG_EXIT_DEVICE, "-device", "pvpanic"]);
         command.arg("-kernel").arg(&self.kernel);
@@ -126,10 +109,7 @@ impl Recording {
     /// The end of the console, for a message about a failure.
     pub fn last_lines(&self) -> String {
         let from = self.lines.len().saturating_sub(LAST_LINES);
-        self.lines[from..]
-            .iter()
-            .map(|line| format!("    | {line}\n"))
-            .collect()
+        self.lines[from..].iter().map(|line| format!("    | {line}\n")).collect()
     }
 
     /// What went wrong with the boot itself, if anything did: it must reach its closing line and power off.
@@ -158,24 +138,14 @@ impl Watcher for Unwatched {}
 /// Boots the machine and follows its console until it ends, closes and powers off, panics or hangs.
 ///
 /// `closing` tells the line with which the guest says that it has done all it should.
-pub fn boot(
-    machine: &Machine,
-    limits: Limits,
-    closing: &dyn Fn(&str) -> bool,
-    watcher: &mut dyn Watcher,
-) -> Result<Recording> {
+pub fn boot(machine: &Machine, limits: Limits, closing: &dyn Fn(&str) -> bool, watcher: &mut dyn Watcher) -> Result<Recording> {
     let mut command = machine.command();
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .with_context(|| {
-            format!(
-                "cannot run {}: run `tools/setup.sh`, which installs it",
-                machine.qemu.display()
-            )
-        })?;
+        .with_context(|| format!("cannot run {}: run `tools/setup.sh`, which installs it", machine.qemu.display()))?;
     let chunks = chunks_of(&mut child)?;
     let recording = follow(&chunks, limits, closing, watcher);
     // Harmless where QEMU has ended by itself.
@@ -220,30 +190,14 @@ impl Followed {
             (None, None) if status.success() => End::PoweredOff,
             (None, None) => End::Failed(status),
         };
-        Recording {
-            lines: self.lines,
-            end,
-            closed: self.closed,
-            wall: self.started.elapsed(),
-        }
+        Recording { lines: self.lines, end, closed: self.closed, wall: self.started.elapsed() }
     }
 }
 
-fn follow(
-    chunks: &Receiver<Vec<u8>>,
-    limits: Limits,
-    closing: &dyn Fn(&str) -> bool,
-    watcher: &mut dyn Watcher,
-) -> Followed {
+fn follow(chunks: &Receiver<Vec<u8>>, limits: Limits, closing: &dyn Fn(&str) -> bool, watcher: &mut dyn Watcher) -> Followed {
     let started = Instant::now();
     let mut console = Console::default();
-    let mut followed = Followed {
-        lines: Vec::new(),
-        panic: None,
-        closed: false,
-        hang: None,
-        started,
-    };
+    let mut followed = Followed { lines: Vec::new(), panic: None, closed: false, hang: None, started };
     let mut deadline = started + limits.total;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -287,9 +241,7 @@ fn is_panic(line: &str) -> bool {
         Some(rest) => rest.split_once(']').map_or(rest, |(_, after)| after),
         None => line,
     };
-    text.trim_start()
-        .to_ascii_lowercase()
-        .starts_with("kernel panic")
+    text.trim_start().to_ascii_lowercase().starts_with("kernel panic")
 }
 
 #[cfg(test)]
@@ -297,10 +249,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    const QUICK: Limits = Limits {
-        total: Duration::from_secs(20),
-        silence: Duration::from_millis(700),
-    };
+    const QUICK: Limits = Limits { total: Duration::from_secs(20), silence: Duration::from_millis(700) };
 
     /// Boots a shell script in QEMU's place.
     fn boot_script(script: &str, limits: Limits) -> Recording {
@@ -308,35 +257,20 @@ mod tests {
         let qemu = folder.path().join("qemu");
         std::fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let machine = Machine {
-            qemu,
-            ..Machine::new("kernel".into(), None)
-        };
-        boot(
-            &machine,
-            limits,
-            &|line| line == "closing line",
-            &mut Unwatched,
-        )
-        .unwrap()
+        let machine = Machine { qemu, ..Machine::new("kernel".into(), None) };
+        boot(&machine, limits, &|line| line == "closing line", &mut Unwatched).unwrap()
     }
 
     #[test]
     fn a_guest_that_closes_and_powers_off_is_well() {
         let recording = boot_script("echo hello; echo closing line", QUICK);
         assert_eq!(recording.lines, ["hello", "closing line"]);
-        assert_eq!(
-            (recording.end.clone(), recording.complaint()),
-            (End::PoweredOff, None)
-        );
+        assert_eq!((recording.end.clone(), recording.complaint()), (End::PoweredOff, None));
     }
 
     #[test]
     fn silence_is_a_hang_and_shows_the_last_lines() {
-        let recording = boot_script(
-            "for i in $(seq 60); do echo line $i; done; printf 'half a line'; exec sleep 30",
-            QUICK,
-        );
+        let recording = boot_script("for i in $(seq 60); do echo line $i; done; printf 'half a line'; exec sleep 30", QUICK);
         assert!(matches!(recording.end, End::Hang(_)));
         let last = recording.last_lines();
         assert_eq!(last.lines().count(), 40);
@@ -346,60 +280,35 @@ mod tests {
 
     #[test]
     fn chatter_without_an_end_is_a_hang_too() {
-        let limits = Limits {
-            total: Duration::from_secs(1),
-            silence: Duration::from_secs(20),
-        };
+        let limits = Limits { total: Duration::from_secs(1), silence: Duration::from_secs(20) };
         let recording = boot_script("while sleep 0.1; do echo again; done", limits);
         assert_eq!(recording.end, End::Hang("the boot took too long"));
     }
 
     #[test]
     fn a_panic_is_seen_in_both_kernels_words() {
-        let linux = boot_script(
-            "echo '[    1.5] Kernel panic - not syncing: No working init found.'",
-            QUICK,
-        );
+        let linux = boot_script("echo '[    1.5] Kernel panic - not syncing: No working init found.'", QUICK);
         assert!(matches!(&linux.end, End::Panic(line) if line.contains("No working init")));
         let graft = boot_script("echo 'kernel panic: init ended'; exit 3", QUICK);
         assert!(matches!(graft.end, End::Panic(_)));
-        let program = boot_script(
-            "echo 'test survives_a_kernel_panic ... ok'; echo closing line",
-            QUICK,
-        );
+        let program = boot_script("echo 'test survives_a_kernel_panic ... ok'; echo closing line", QUICK);
         assert_eq!(program.end, End::PoweredOff);
     }
 
     #[test]
     fn a_status_of_qemu_and_a_missing_closing_line_are_failures() {
-        assert!(matches!(
-            boot_script("echo closing line; exit 1", QUICK).end,
-            End::Failed(_)
-        ));
+        assert!(matches!(boot_script("echo closing line; exit 1", QUICK).end, End::Failed(_)));
         let early = boot_script("echo hello", QUICK);
-        assert_eq!(
-            early.complaint().unwrap(),
-            "the guest ended before its closing line"
-        );
+        assert_eq!(early.complaint().unwrap(), "the guest ended before its closing line");
     }
 
     #[test]
     fn the_command_line_is_the_documented_one() {
         let mut machine = Machine::new("k".into(), Some("i".into()));
         machine.arguments = "quiet".to_owned();
-        let words: Vec<String> = machine
-            .command()
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
+        let words: Vec<String> = machine.command().get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let line = words.join(" ");
-        assert!(
-            line.starts_with("-accel tcg -cpu max -nographic -no-reboot -nic none -m 512M"),
-            "{line}"
-        );
-        assert!(
-            line.ends_with("-kernel k -initrd i -append console=ttyS0 panic=-1 rdinit=/init quiet"),
-            "{line}"
-        );
+        assert!(line.starts_with("-accel tcg -cpu max -nographic -no-reboot -nic none -m 512M"), "{line}");
+        assert!(line.ends_with("-kernel k -initrd i -append console=ttyS0 panic=-1 rdinit=/init quiet"), "{line}");
     }
 }

@@ -38,11 +38,7 @@ pub fn busybox_image(packages: &PackageCache, progress: &dyn Fn(&str)) -> Result
 }
 
 /// An image with the named packages, the shared libraries that they depend on, and nothing of ours but the users' names.
-pub fn package_image(
-    packages: &PackageCache,
-    names: &[&str],
-    progress: &dyn Fn(&str),
-) -> Result<Image> {
+pub fn package_image(packages: &PackageCache, names: &[&str], progress: &dyn Fn(&str)) -> Result<Image> {
     let unpacked = packages.with_dependencies(names, progress)?;
     let mut image = Image::new();
     add_packages(&mut image, names, &unpacked)?;
@@ -57,16 +53,8 @@ pub fn script(workspace: &Workspace, path: &str) -> Result<String> {
 }
 
 fn add_users(image: &mut Image) {
-    image.file(
-        "etc/passwd",
-        0o644,
-        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-    );
-    image.file(
-        "etc/group",
-        0o644,
-        "root:x:0:\ndaemon:x:1:\ntty:x:5:\nnogroup:x:65534:\n",
-    );
+    image.file("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
+    image.file("etc/group", 0o644, "root:x:0:\ndaemon:x:1:\ntty:x:5:\nnogroup:x:65534:\n");
 }
 
 /// The named packages whole; of the others the shared libraries and the loader.
@@ -74,11 +62,7 @@ fn add_packages(image: &mut Image, names: &[&str], unpacked: &[Unpacked]) -> Res
     for Unpacked { package, folder } in unpacked {
         let whole = names.contains(&package.name.as_str());
         image.tree(folder, &|path| {
-            if whole {
-                !UNWANTED.iter().any(|unwanted| path.starts_with(unwanted))
-            } else {
-                is_shared_library(path)
-            }
+            if whole { !UNWANTED.iter().any(|unwanted| path.starts_with(unwanted)) } else { is_shared_library(path) }
         })?;
     }
     Ok(())
@@ -95,19 +79,10 @@ fn is_shared_library(path: &str) -> bool {
 
 /// The applets that the unpacked busybox has, as it tells itself: it is a static program and runs on the host too.
 fn applets(unpacked: &[Unpacked]) -> Result<Vec<String>> {
-    let busybox = unpacked
-        .iter()
-        .find(|one| one.package.name == "busybox-static")
-        .context("busybox-static is missing")?;
+    let busybox = unpacked.iter().find(|one| one.package.name == "busybox-static").context("busybox-static is missing")?;
     let candidates = ["bin/busybox", "usr/bin/busybox"].map(|path| busybox.folder.join(path));
-    let program: &Path = candidates
-        .iter()
-        .find(|path| path.is_file())
-        .context("busybox-static holds no busybox")?;
-    Ok(output_of(Command::new(program).arg("--list"))?
-        .lines()
-        .map(str::to_owned)
-        .collect())
+    let program: &Path = candidates.iter().find(|path| path.is_file()).context("busybox-static holds no busybox")?;
+    Ok(output_of(Command::new(program).arg("--list"))?.lines().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -117,13 +92,9 @@ mod tests {
     #[test]
     fn only_libraries_come_along_from_dependencies() {
         assert!(is_shared_library("lib/x86_64-linux-gnu/libc.so.6"));
-        assert!(is_shared_library(
-            "usr/lib/x86_64-linux-gnu/libgmp.so.10.4.1"
-        ));
+        assert!(is_shared_library("usr/lib/x86_64-linux-gnu/libgmp.so.10.4.1"));
         assert!(is_shared_library("lib64/ld-linux-x86-64.so.2"));
-        assert!(!is_shared_library(
-            "usr/lib/x86_64-linux-gnu/gconv/UTF-16.so"
-        ));
+        assert!(!is_shared_library("usr/lib/x86_64-linux-gnu/gconv/UTF-16.so"));
         assert!(!is_shared_library("usr/bin/perl"));
         assert!(!is_shared_library("usr/share/doc/libc6/copyright"));
     }

@@ -54,37 +54,15 @@ impl Default for Image {
 impl Image {
     /// An image with the folders and links that every image has, and `/dev/console`, which init is started on.
     pub fn new() -> Self {
-        let mut image = Self {
-            nodes: BTreeMap::new(),
-        };
-        for folder in [
-            "dev",
-            "etc",
-            "proc",
-            "root",
-            "run",
-            "sys",
-            "usr/bin",
-            "usr/lib",
-            "usr/lib64",
-            "usr/sbin",
-            "var",
-        ] {
+        let mut image = Self { nodes: BTreeMap::new() };
+        for folder in ["dev", "etc", "proc", "root", "run", "sys", "usr/bin", "usr/lib", "usr/lib64", "usr/sbin", "var"] {
             image.folder(folder, 0o755);
         }
         image.folder("tmp", 0o1777);
         for folder in MERGED_FOLDERS {
-            image.insert(
-                folder.to_owned(),
-                0o777,
-                Content::Link(format!("usr/{folder}")),
-            );
+            image.insert(folder.to_owned(), 0o777, Content::Link(format!("usr/{folder}")));
         }
-        image.insert(
-            "dev/console".to_owned(),
-            0o600,
-            Content::CharacterDevice { major: 5, minor: 1 },
-        );
+        image.insert("dev/console".to_owned(), 0o600, Content::CharacterDevice { major: 5, minor: 1 });
         image
     }
 
@@ -95,23 +73,14 @@ impl Image {
     }
 
     /// Puts a file with the given contents at `path`.
-    pub fn file(
-        &mut self,
-        path: &str,
-        permissions: u32,
-        contents: impl Into<Vec<u8>>,
-    ) -> &mut Self {
+    pub fn file(&mut self, path: &str, permissions: u32, contents: impl Into<Vec<u8>>) -> &mut Self {
         self.insert(merged(path), permissions, Content::Bytes(contents.into()));
         self
     }
 
     /// Puts a copy of a file of the host at `path`, executable.
     pub fn program(&mut self, path: &str, on_host: &Path) -> &mut Self {
-        self.insert(
-            merged(path),
-            0o755,
-            Content::FileOnHost(on_host.to_path_buf()),
-        );
+        self.insert(merged(path), 0o755, Content::FileOnHost(on_host.to_path_buf()));
         self
     }
 
@@ -128,15 +97,10 @@ impl Image {
     }
 
     fn subtree(&mut self, top: &Path, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
-        let entries = std::fs::read_dir(folder)
-            .with_context(|| format!("cannot read the folder {}", folder.display()))?;
+        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
         for entry in entries {
             let on_host = entry?.path();
-            let below = on_host
-                .strip_prefix(top)?
-                .to_str()
-                .context("a file name that is not UTF-8")?
-                .to_owned();
+            let below = on_host.strip_prefix(top)?.to_str().context("a file name that is not UTF-8")?.to_owned();
             let metadata = on_host.symlink_metadata()?;
             let permissions = metadata.permissions().mode() & 0o7777;
             if metadata.is_dir() {
@@ -159,13 +123,7 @@ impl Image {
         {
             self.insert(parent.to_owned(), 0o755, Content::Folder);
         }
-        self.nodes.insert(
-            path,
-            Node {
-                permissions,
-                content,
-            },
-        );
+        self.nodes.insert(path, Node { permissions, content });
     }
 
     /// The archive in memory.
@@ -173,8 +131,7 @@ impl Image {
         let mut archive = Vec::new();
         // Sorted by name, so a folder always stands before what is in it.
         for (inode, (path, node)) in (1..).zip(&self.nodes) {
-            archive = append(archive, inode, path, node)
-                .with_context(|| format!("cannot put /{path} into the image"))?;
+            archive = append(archive, inode, path, node).with_context(|| format!("cannot put /{path} into the image"))?;
         }
         Ok(cpio::newc::trailer(archive)?)
     }
@@ -186,8 +143,7 @@ impl Image {
             Compression::None => archive,
             Compression::Gzip => gzip(&archive)?,
         };
-        std::fs::write(file, bytes)
-            .with_context(|| format!("cannot write the image {}", file.display()))
+        std::fs::write(file, bytes).with_context(|| format!("cannot write the image {}", file.display()))
     }
 }
 
@@ -202,49 +158,25 @@ pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
 fn merged(path: &str) -> String {
     let path = path.trim_start_matches("./").trim_start_matches('/');
     let first = path.split('/').next().unwrap_or_default();
-    if path != first && MERGED_FOLDERS.contains(&first) {
-        format!("usr/{path}")
-    } else {
-        path.to_owned()
-    }
+    if path != first && MERGED_FOLDERS.contains(&first) { format!("usr/{path}") } else { path.to_owned() }
 }
 
 fn append(archive: Vec<u8>, inode: u32, path: &str, node: &Node) -> Result<Vec<u8>> {
-    let entry = Builder::new(path)
-        .ino(inode)
-        .uid(0)
-        .gid(0)
-        .mtime(0)
-        .mode(node.permissions);
+    let entry = Builder::new(path).ino(inode).uid(0).gid(0).mtime(0).mode(node.permissions);
     let (entry, data) = match &node.content {
-        Content::Folder => (
-            entry.nlink(2).set_mode_file_type(ModeFileType::Directory),
-            Vec::new(),
-        ),
-        Content::Bytes(bytes) => (
-            entry.nlink(1).set_mode_file_type(ModeFileType::Regular),
-            bytes.clone(),
-        ),
+        Content::Folder => (entry.nlink(2).set_mode_file_type(ModeFileType::Directory), Vec::new()),
+        Content::Bytes(bytes) => (entry.nlink(1).set_mode_file_type(ModeFileType::Regular), bytes.clone()),
         Content::FileOnHost(file) => {
-            let bytes =
-                std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            (
-                entry.nlink(1).set_mode_file_type(ModeFileType::Regular),
-                bytes,
-            )
+            let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            (entry.nlink(1).set_mode_file_type(ModeFileType::Regular), bytes)
         }
-        Content::Link(target) => (
-            entry.nlink(1).set_mode_file_type(ModeFileType::Symlink),
-            target.clone().into_bytes(),
-        ),
+        Content::Link(target) => (entry.nlink(1).set_mode_file_type(ModeFileType::Symlink), target.clone().into_bytes()),
         Content::CharacterDevice { major, minor } => {
             let device = entry.nlink(1).rdev_major(*major).rdev_minor(*minor);
             (device.set_mode_file_type(ModeFileType::Char), Vec::new())
         }
     };
-    let Ok(len_bytes) = u32::try_from(data.len()) else {
-        bail!("a cpio archive holds no file of 4 GiB or more")
-    };
+    let Ok(len_bytes) = u32::try_from(data.len()) else { bail!("a cpio archive holds no file of 4 GiB or more") };
     let mut writer = entry.write(archive, len_bytes);
     writer.write_all(&data)?;
     Ok(writer.finish()?)
@@ -266,11 +198,7 @@ mod tests {
             }
             let mut contents = Vec::new();
             reader.read_to_end(&mut contents).unwrap();
-            found.push((
-                reader.entry().name().to_owned(),
-                reader.entry().mode(),
-                contents,
-            ));
+            found.push((reader.entry().name().to_owned(), reader.entry().mode(), contents));
             rest = reader.finish().unwrap();
         }
     }
@@ -291,22 +219,12 @@ mod tests {
     #[test]
     fn old_folders_land_in_usr() {
         let mut image = Image::new();
-        image
-            .file("./bin/tool", 0o755, "x")
-            .link("/sbin/other", "../bin/tool");
+        image.file("./bin/tool", 0o755, "x").link("/sbin/other", "../bin/tool");
         let entries = entries(&image.to_cpio().unwrap());
-        let of = |name: &str| {
-            entries
-                .iter()
-                .find(|entry| entry.0 == name)
-                .unwrap_or_else(|| panic!("no {name}"))
-        };
+        let of = |name: &str| entries.iter().find(|entry| entry.0 == name).unwrap_or_else(|| panic!("no {name}"));
         assert_eq!(of("usr/bin/tool").1, 0o100755);
         assert_eq!(of("usr/sbin/other").2, b"../bin/tool");
-        assert_eq!(
-            (of("bin").1, of("bin").2.as_slice()),
-            (0o120777, b"usr/bin".as_slice())
-        );
+        assert_eq!((of("bin").1, of("bin").2.as_slice()), (0o120777, b"usr/bin".as_slice()));
         assert!(!entries.iter().any(|entry| entry.0 == "bin/tool"));
     }
 
@@ -316,27 +234,13 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("usr/share/doc")).unwrap();
         std::fs::write(folder.path().join("usr/tool"), "tool").unwrap();
         std::fs::write(folder.path().join("usr/share/doc/readme"), "no").unwrap();
-        std::fs::set_permissions(
-            folder.path().join("usr/tool"),
-            std::fs::Permissions::from_mode(0o4711),
-        )
-        .unwrap();
+        std::fs::set_permissions(folder.path().join("usr/tool"), std::fs::Permissions::from_mode(0o4711)).unwrap();
         std::os::unix::fs::symlink("tool", folder.path().join("usr/alias")).unwrap();
         let mut image = Image::new();
-        image
-            .tree(folder.path(), &|path| !path.starts_with("usr/share/doc"))
-            .unwrap();
+        image.tree(folder.path(), &|path| !path.starts_with("usr/share/doc")).unwrap();
         let entries = entries(&image.to_cpio().unwrap());
-        assert!(
-            entries
-                .iter()
-                .any(|entry| entry.0 == "usr/tool" && entry.1 == 0o104711 && entry.2 == b"tool")
-        );
-        assert!(
-            entries
-                .iter()
-                .any(|entry| entry.0 == "usr/alias" && entry.2 == b"tool")
-        );
+        assert!(entries.iter().any(|entry| entry.0 == "usr/tool" && entry.1 == 0o104711 && entry.2 == b"tool"));
+        assert!(entries.iter().any(|entry| entry.0 == "usr/alias" && entry.2 == b"tool"));
         assert!(!entries.iter().any(|entry| entry.0.contains("doc")));
     }
 
@@ -346,9 +250,7 @@ mod tests {
         let archive = image.to_cpio().unwrap();
         assert_eq!(archive, Image::new().to_cpio().unwrap());
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(gzip(&archive).unwrap().as_slice())
-            .read_to_end(&mut plain)
-            .unwrap();
+        flate2::read::GzDecoder::new(gzip(&archive).unwrap().as_slice()).read_to_end(&mut plain).unwrap();
         assert_eq!(plain, archive);
     }
 }

@@ -33,10 +33,7 @@ impl Kernel {
             Self::Graft => {
                 let file = workspace.product("graft-kernel")?;
                 if !file.is_file() {
-                    bail!(
-                        "{} is not there: run `make kernel`, which builds it",
-                        file.display()
-                    );
+                    bail!("{} is not there: run `make kernel`, which builds it", file.display());
                 }
                 Ok(file)
             }

@@ -54,9 +54,7 @@ impl Run {
 
     fn begin(&mut self, name: &str, rest: &str) {
         self.pending = Some(name.to_owned());
-        if let Some(verdict) =
-            verdict_of(rest.split(',').next().unwrap_or_default()).or_else(|| verdict_at_end(rest))
-        {
+        if let Some(verdict) = verdict_of(rest.split(',').next().unwrap_or_default()).or_else(|| verdict_at_end(rest)) {
             self.end(name.to_owned(), verdict);
         }
     }
@@ -68,10 +66,7 @@ impl Run {
 
     /// How many tests ended with the given verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.verdicts
-            .values()
-            .filter(|other| **other == verdict)
-            .count()
+        self.verdicts.values().filter(|other| **other == verdict).count()
     }
 }
 
@@ -87,18 +82,10 @@ fn verdict_of(word: &str) -> Option<Verdict> {
 
 /// A verdict that stands alone on a line, or directly after text that ended without a newline.
 fn verdict_at_end(line: &str) -> Option<Verdict> {
-    verdict_of(line)
-        .or_else(|| {
-            if line.ends_with("FAILED") {
-                Some(Verdict::Failed)
-            } else {
-                None
-            }
-        })
-        .or_else(|| {
-            let last_word = line.rsplit(' ').next()?;
-            (last_word == "ok").then_some(Verdict::Passed)
-        })
+    verdict_of(line).or_else(|| if line.ends_with("FAILED") { Some(Verdict::Failed) } else { None }).or_else(|| {
+        let last_word = line.rsplit(' ').next()?;
+        (last_word == "ok").then_some(Verdict::Passed)
+    })
 }
 
 #[cfg(test)]
@@ -113,28 +100,15 @@ mod tests {
 
     #[test]
     fn a_whole_run_is_read() {
-        let run = run(
-            "\nrunning 4 tests\ntest a::one ... ok\ntest a::two ... FAILED\ntest b - should panic ... ok\n\
+        let run = run("\nrunning 4 tests\ntest a::one ... ok\ntest a::two ... FAILED\ntest b - should panic ... ok\n\
             test c ... ignored, needs root\n\nfailures:\n\n---- a::two stdout ----\nassertion failed: x\n\n\n\
-            failures:\n    a::two\n\ntest result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out\n",
-        );
+            failures:\n    a::two\n\ntest result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out\n");
         assert_eq!(run.verdicts["a::one"], Verdict::Passed);
         assert_eq!(run.verdicts["a::two"], Verdict::Failed);
         assert_eq!(run.verdicts["b"], Verdict::Passed);
         assert_eq!(run.verdicts["c"], Verdict::Ignored);
-        assert_eq!(
-            (
-                run.count(Verdict::Passed),
-                run.finished,
-                run.pending.is_none()
-            ),
-            (2, true, true)
-        );
-        assert!(
-            run.failures
-                .iter()
-                .any(|line| line.contains("assertion failed"))
-        );
+        assert_eq!((run.count(Verdict::Passed), run.finished, run.pending.is_none()), (2, true, true));
+        assert!(run.failures.iter().any(|line| line.contains("assertion failed")));
     }
 
     #[test]
@@ -158,9 +132,8 @@ mod tests {
 
     #[test]
     fn words_of_failures_are_no_verdicts() {
-        let run = run(
-            "test one ... FAILED\n\nfailures:\n\n---- one stdout ----\ntest looked ok\nok\n\ntest result: FAILED. 0 passed; 1 failed",
-        );
+        let run =
+            run("test one ... FAILED\n\nfailures:\n\n---- one stdout ----\ntest looked ok\nok\n\ntest result: FAILED. 0 passed; 1 failed");
         assert_eq!(run.verdicts.len(), 1);
         assert_eq!(run.verdicts["one"], Verdict::Failed);
     }

@@ -81,37 +81,16 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<bool> {
     let workspace = Workspace::find()?;
     match task {
-        Task::Boot {
-            kernel,
-            initramfs,
-            append,
-            memory,
-            interactive,
-            limit,
-            until,
-        } => {
+        Task::Boot { kernel, initramfs, append, memory, interactive, limit, until } => {
             let file = kernel.file(&workspace, &|text| eprintln!("{text}"))?;
             let mut machine = Machine::new(file, Some(initramfs));
             machine.arguments = append;
             machine.memory_mib = memory;
-            if interactive {
-                boot_interactively(&machine)
-            } else {
-                boot_and_show(&machine, limit, until)
-            }
+            if interactive { boot_interactively(&machine) } else { boot_and_show(&machine, limit, until) }
         }
-        Task::Suites {
-            kernel,
-            filter,
-            console,
-        } => run_suites(&workspace, kernel, filter.as_deref(), console),
+        Task::Suites { kernel, filter, console } => run_suites(&workspace, kernel, filter.as_deref(), console),
         Task::KernelFile { kernel } => {
-            println!(
-                "{}",
-                kernel
-                    .file(&workspace, &|text| eprintln!("{text}"))?
-                    .display()
-            );
+            println!("{}", kernel.file(&workspace, &|text| eprintln!("{text}"))?.display());
             Ok(true)
         }
     }
@@ -119,10 +98,7 @@ fn run(task: Task) -> Result<bool> {
 
 /// Gives the terminal to the guest until QEMU ends.
 fn boot_interactively(machine: &Machine) -> Result<bool> {
-    let status = machine
-        .command()
-        .status()
-        .context("cannot run QEMU: run `tools/setup.sh`, which installs it")?;
+    let status = machine.command().status().context("cannot run QEMU: run `tools/setup.sh`, which installs it")?;
     Ok(status.success())
 }
 
@@ -140,39 +116,19 @@ impl Watcher for Stream {
 fn boot_and_show(machine: &Machine, limit_seconds: u64, until: Option<String>) -> Result<bool> {
     let total = Duration::from_secs(limit_seconds);
     let closes = |line: &str| until.as_deref().is_some_and(|text| line.contains(text));
-    let recording = boot::boot(
-        machine,
-        Limits {
-            total,
-            silence: total,
-        },
-        &closes,
-        &mut Stream,
-    )?;
+    let recording = boot::boot(machine, Limits { total, silence: total }, &closes, &mut Stream)?;
     let well = recording.end == boot::End::PoweredOff && (until.is_none() || recording.closed);
-    eprintln!(
-        "graft-tools: {} after {:.1} s",
-        recording.end,
-        recording.wall.as_secs_f64()
-    );
+    eprintln!("graft-tools: {} after {:.1} s", recording.end, recording.wall.as_secs_f64());
     Ok(well)
 }
 
-fn run_suites(
-    workspace: &Workspace,
-    kernels: Kernels,
-    filter: Option<&str>,
-    console: bool,
-) -> Result<bool> {
+fn run_suites(workspace: &Workspace, kernels: Kernels, filter: Option<&str>, console: bool) -> Result<bool> {
     let suites = suites::build(workspace)?;
     let mut well = true;
     for &kernel in kernels.list() {
         let progress = Progress::new(console);
         let report = suites::run(workspace, kernel, &suites, filter, &progress)?;
-        report
-            .failed
-            .iter()
-            .for_each(|failure| progress.print(&format!("FAILED {failure}")));
+        report.failed.iter().for_each(|failure| progress.print(&format!("FAILED {failure}")));
         progress.print(&format!(
             "suites on {kernel}: {} passed, {} failed, {} left out",
             report.passed,
@@ -196,33 +152,14 @@ mod tests {
 
     #[test]
     fn a_boot_takes_a_kernel_and_an_image() {
-        let arguments = Arguments::try_parse_from([
-            "graft-tools",
-            "boot",
-            "--kernel",
-            "linux",
-            "x.cpio",
-            "--append",
-            "quiet",
-        ]);
+        let arguments = Arguments::try_parse_from(["graft-tools", "boot", "--kernel", "linux", "x.cpio", "--append", "quiet"]);
         match arguments.unwrap().command {
-            Task::Boot {
-                kernel,
-                initramfs,
-                append,
-                interactive,
-                ..
-            } => {
-                assert_eq!(
-                    (kernel, initramfs, append.as_str(), interactive),
-                    (Kernel::Linux, "x.cpio".into(), "quiet", false)
-                );
+            Task::Boot { kernel, initramfs, append, interactive, .. } => {
+                assert_eq!((kernel, initramfs, append.as_str(), interactive), (Kernel::Linux, "x.cpio".into(), "quiet", false));
             }
             other => panic!("{other:?}"),
         }
-        assert!(
-            Arguments::try_parse_from(["graft-tools", "boot", "--kernel", "bsd", "x"]).is_err()
-        );
+        assert!(Arguments::try_parse_from(["graft-tools", "boot", "--kernel", "bsd", "x"]).is_err());
         assert!(Arguments::try_parse_from(["graft-tools", "boot"]).is_err());
     }
 }

@@ -29,27 +29,15 @@ pub struct Package {
 impl Package {
     /// Reads the name of an archive as apt writes it, `name_version_architecture.deb` with `%3a` for a colon.
     fn from_file_name(file_name: &str) -> Option<Self> {
-        let stem = file_name
-            .strip_suffix(".deb")?
-            .replace("%3a", ":")
-            .replace("%2b", "+");
+        let stem = file_name.strip_suffix(".deb")?.replace("%3a", ":").replace("%2b", "+");
         let mut parts = stem.split('_');
-        let package = Self {
-            name: parts.next()?.to_owned(),
-            version: parts.next()?.to_owned(),
-            architecture: parts.next()?.to_owned(),
-        };
+        let package = Self { name: parts.next()?.to_owned(), version: parts.next()?.to_owned(), architecture: parts.next()?.to_owned() };
         parts.next().is_none().then_some(package)
     }
 
     /// The name of the archive as `apt-get download` writes it.
     fn file_name(&self) -> String {
-        format!(
-            "{}_{}_{}.deb",
-            self.name,
-            self.version.replace(':', "%3a"),
-            self.architecture
-        )
+        format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.architecture)
     }
 
     /// The name of the folder that it is unpacked into.
@@ -76,25 +64,16 @@ pub struct PackageCache {
 impl PackageCache {
     /// Opens the cache of a workspace.
     pub fn open(workspace: &Workspace) -> Result<Self> {
-        Ok(Self {
-            folder: workspace.folder("cache")?,
-        })
+        Ok(Self { folder: workspace.folder("cache")? })
     }
 
     /// The named packages and all that they depend on, unpacked.
     ///
     /// `progress` is told what is being done, for a person who waits.
-    pub fn with_dependencies(
-        &self,
-        names: &[&str],
-        progress: &dyn Fn(&str),
-    ) -> Result<Vec<Unpacked>> {
+    pub fn with_dependencies(&self, names: &[&str], progress: &dyn Fn(&str)) -> Result<Vec<Unpacked>> {
         let packages = self.resolve(names, progress)?;
         self.download(&packages, progress)?;
-        packages
-            .into_iter()
-            .map(|package| self.unpack(package, progress))
-            .collect()
+        packages.into_iter().map(|package| self.unpack(package, progress)).collect()
     }
 
     /// The file of a real Linux kernel that QEMU boots, and the version of its package.
@@ -103,26 +82,15 @@ impl PackageCache {
         self.download(std::slice::from_ref(&package), progress)?;
         let unpacked = self.unpack(package, progress)?;
         let boot = unpacked.folder.join("boot");
-        let entries = std::fs::read_dir(&boot).with_context(|| {
-            format!(
-                "{} holds no boot folder: remove it and try again",
-                unpacked.folder.display()
-            )
-        })?;
+        let entries = std::fs::read_dir(&boot)
+            .with_context(|| format!("{} holds no boot folder: remove it and try again", unpacked.folder.display()))?;
         for entry in entries {
             let path = entry?.path();
-            if path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
-            {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")) {
                 return Ok((path, unpacked.package.version));
             }
         }
-        bail!(
-            "{} holds no vmlinuz: remove {} and try again",
-            boot.display(),
-            unpacked.folder.display()
-        )
+        bail!("{} holds no vmlinuz: remove {} and try again", boot.display(), unpacked.folder.display())
     }
 
     /// Finds the versions that apt would install on an empty system.
@@ -167,18 +135,11 @@ impl PackageCache {
                 LINUX_PACKAGES.join(", ")
             )
         })?;
-        packages
-            .into_iter()
-            .next()
-            .context("apt named no file for Linux 6.12: run `apt-get update`")
+        packages.into_iter().next().context("apt named no file for Linux 6.12: run `apt-get update`")
     }
 
     /// The answer kept under `key`, or the one that `ask` gives, which is then kept.
-    fn remembered(
-        &self,
-        key: &str,
-        ask: impl FnOnce() -> Result<Vec<Package>>,
-    ) -> Result<Vec<Package>> {
+    fn remembered(&self, key: &str, ask: impl FnOnce() -> Result<Vec<Package>>) -> Result<Vec<Package>> {
         let folder = self.folder.join("resolved");
         create_folder(&folder)?;
         let file = folder.join(key);
@@ -205,31 +166,18 @@ impl PackageCache {
         create_folder(&archives)?;
         let missing: Vec<&Package> = packages
             .iter()
-            .filter(|package| {
-                !self.unpacked_folder(package).is_dir()
-                    && !archives.join(package.file_name()).is_file()
-            })
+            .filter(|package| !self.unpacked_folder(package).is_dir() && !archives.join(package.file_name()).is_file())
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = missing
-            .iter()
-            .map(|package| package.name.as_str())
-            .collect();
+        let names: Vec<&str> = missing.iter().map(|package| package.name.as_str()).collect();
         progress(&format!("downloading {}", names.join(", ")));
         let mut command = Command::new("apt-get");
         // As root, apt would download as a user that cannot write here.
-        command
-            .args(["-q", "-o", "APT::Sandbox::User=root", "download"])
-            .current_dir(&archives);
-        command.args(
-            missing
-                .iter()
-                .map(|package| format!("{}={}", package.name, package.version)),
-        );
-        output_of(&mut command)
-            .context("the download failed: see that the network is there, run `apt-get update` (as root), try again")?;
+        command.args(["-q", "-o", "APT::Sandbox::User=root", "download"]).current_dir(&archives);
+        command.args(missing.iter().map(|package| format!("{}={}", package.name, package.version)));
+        output_of(&mut command).context("the download failed: see that the network is there, run `apt-get update` (as root), try again")?;
         Ok(())
     }
 
@@ -242,23 +190,13 @@ impl PackageCache {
             // Unpacked beside and then renamed, so that an interrupted run leaves nothing half there.
             let partial = folder.with_extension("partial");
             if partial.exists() {
-                std::fs::remove_dir_all(&partial)
-                    .with_context(|| format!("cannot remove {}", partial.display()))?;
+                std::fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
             }
             create_folder(&partial)?;
-            output_of(
-                Command::new("dpkg-deb")
-                    .arg("-x")
-                    .arg(&archive)
-                    .arg(&partial),
-            )
-            .with_context(|| {
-                format!("{} is damaged: remove it and try again", archive.display())
-            })?;
-            std::fs::rename(&partial, &folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
-            std::fs::remove_file(&archive)
-                .with_context(|| format!("cannot remove {}", archive.display()))?;
+            output_of(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&partial))
+                .with_context(|| format!("{} is damaged: remove it and try again", archive.display()))?;
+            std::fs::rename(&partial, &folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            std::fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
         }
         Ok(Unpacked { package, folder })
     }
@@ -271,37 +209,26 @@ impl PackageCache {
 /// The archives in what `apt-get --print-uris` prints: `'URI' FILE_NAME SIZE HASH`, a line each.
 fn packages_in(printed: &str) -> Vec<Package> {
     let lines = printed.lines().filter(|line| line.starts_with('\''));
-    let packages: BTreeSet<Package> = lines
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .filter_map(Package::from_file_name)
-        .collect();
+    let packages: BTreeSet<Package> = lines.filter_map(|line| line.split_whitespace().nth(1)).filter_map(Package::from_file_name).collect();
     packages.into_iter().collect()
 }
 
 /// Changes whenever `apt-get update` brought something new; empty on a machine without package lists.
 fn package_lists_stamp() -> String {
-    let modified =
-        std::fs::metadata(Path::new("/var/lib/apt/lists")).and_then(|metadata| metadata.modified());
-    let since_epoch = modified
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    since_epoch
-        .map(|time| time.as_nanos().to_string())
-        .unwrap_or_default()
+    let modified = std::fs::metadata(Path::new("/var/lib/apt/lists")).and_then(|metadata| metadata.modified());
+    let since_epoch = modified.ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    since_epoch.map(|time| time.as_nanos().to_string()).unwrap_or_default()
 }
 
 /// Runs a command to its end and gives what it printed; its complaints are in the error if it failed.
 pub fn output_of(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.env("LC_ALL", "C").output().with_context(|| {
-        format!("cannot run {program}: run `tools/setup.sh`, which installs what is missing")
-    })?;
+    let output = command
+        .env("LC_ALL", "C")
+        .output()
+        .with_context(|| format!("cannot run {program}: run `tools/setup.sh`, which installs what is missing"))?;
     if !output.status.success() {
-        bail!(
-            "{program} failed ({}):\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
+        bail!("{program} failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -313,10 +240,7 @@ mod tests {
     #[test]
     fn archive_names_are_read_and_written() {
         let package = Package::from_file_name("gawk_1%3a5.2.1-2_amd64.deb").unwrap();
-        assert_eq!(
-            (package.name.as_str(), package.version.as_str()),
-            ("gawk", "1:5.2.1-2")
-        );
+        assert_eq!((package.name.as_str(), package.version.as_str()), ("gawk", "1:5.2.1-2"));
         assert_eq!(package.file_name(), "gawk_1%3a5.2.1-2_amd64.deb");
         assert_eq!(Package::from_file_name("Packages.xz"), None);
         assert_eq!(Package::from_file_name("a_b_c_d.deb"), None);

@@ -22,10 +22,7 @@ use std::time::Duration;
 const MOST_BOOTS: usize = 12;
 
 /// How long a suite's boot may take.
-const LIMITS: Limits = Limits {
-    total: Duration::from_secs(600),
-    silence: Duration::from_secs(45),
-};
+const LIMITS: Limits = Limits { total: Duration::from_secs(600), silence: Duration::from_secs(45) };
 
 /// The target whose libraries the suites are linked with, statically.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -56,28 +53,15 @@ pub struct SuiteReport {
 pub fn build(workspace: &Workspace) -> Result<Vec<Suite>> {
     let packages = suite_packages(workspace)?;
     let mut command = Command::new("cargo");
-    command.current_dir(workspace.root()).args([
-        "test",
-        "--no-run",
-        "--message-format=json-render-diagnostics",
-    ]);
-    command
-        .args(["--target", TARGET, "--target-dir"])
-        .arg(workspace.folder("guest")?);
+    command.current_dir(workspace.root()).args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
+    command.args(["--target", TARGET, "--target-dir"]).arg(workspace.folder("guest")?);
     packages.iter().for_each(|package| {
         command.args(["-p", package]);
     });
     // A folder of its own, because other flags would build everything anew; no debug information, because images are copied into guests.
-    command
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env("CARGO_PROFILE_DEV_DEBUG", "0");
-    command
-        .env("CARGO_PROFILE_DEV_STRIP", "debuginfo")
-        .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1");
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.env("CARGO_PROFILE_DEV_STRIP", "debuginfo").env("CARGO_PROFILE_TEST_OPT_LEVEL", "1");
+    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
     if !output.status.success() {
         bail!("the guest suites do not build: see the messages above");
     }
@@ -85,17 +69,9 @@ pub fn build(workspace: &Workspace) -> Result<Vec<Suite>> {
     for (name, program) in test_programs(&String::from_utf8_lossy(&output.stdout)) {
         let listed = output_of(Command::new(&program).args(["--list", "--format", "terse"]))
             .with_context(|| format!("{} does not list its tests", program.display()))?;
-        let tests: Vec<String> = listed
-            .lines()
-            .filter_map(|line| line.strip_suffix(": test"))
-            .map(str::to_owned)
-            .collect();
+        let tests: Vec<String> = listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect();
         if !tests.is_empty() {
-            suites.push(Suite {
-                name,
-                program,
-                tests,
-            });
+            suites.push(Suite { name, program, tests });
         }
     }
     Ok(suites)
@@ -104,34 +80,17 @@ pub fn build(workspace: &Workspace) -> Result<Vec<Suite>> {
 /// The packages of the workspace that lie below `test-suites/`.
 fn suite_packages(workspace: &Workspace) -> Result<Vec<String>> {
     let folder = workspace.source("test-suites");
-    Ok(workspace_packages(workspace)?
-        .into_iter()
-        .filter(|(_, manifest)| manifest.starts_with(&folder))
-        .map(|(name, _)| name)
-        .collect())
+    Ok(workspace_packages(workspace)?.into_iter().filter(|(_, manifest)| manifest.starts_with(&folder)).map(|(name, _)| name).collect())
 }
 
 /// The packages of the workspace: name and manifest.
 pub fn workspace_packages(workspace: &Workspace) -> Result<Vec<(String, PathBuf)>> {
-    let printed = output_of(Command::new("cargo").current_dir(workspace.root()).args([
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
-    let metadata: Value =
-        serde_json::from_str(&printed).context("cargo metadata printed no JSON")?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("cargo metadata names no packages")?;
+    let printed = output_of(Command::new("cargo").current_dir(workspace.root()).args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Value = serde_json::from_str(&printed).context("cargo metadata printed no JSON")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
     Ok(packages
         .iter()
-        .filter_map(|package| {
-            Some((
-                package["name"].as_str()?.to_owned(),
-                package["manifest_path"].as_str()?.into(),
-            ))
-        })
+        .filter_map(|package| Some((package["name"].as_str()?.to_owned(), package["manifest_path"].as_str()?.into())))
         .collect())
 }
 
@@ -140,18 +99,12 @@ fn test_programs(messages: &str) -> Vec<(String, PathBuf)> {
     let mut programs: Vec<(String, PathBuf)> = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| {
-            message["reason"] == "compiler-artifact" && message["profile"]["test"] == true
-        })
+        .filter(|message| message["reason"] == "compiler-artifact" && message["profile"]["test"] == true)
         .filter_map(|message| {
             let package = PathBuf::from(message["manifest_path"].as_str()?);
             let package = package.parent()?.file_name()?.to_str()?.to_owned();
             let target = message["target"]["name"].as_str()?;
-            let name = if target == package {
-                package
-            } else {
-                format!("{package}-{target}")
-            };
+            let name = if target == package { package } else { format!("{package}-{target}") };
             Some((name, PathBuf::from(message["executable"].as_str()?)))
         })
         .collect();
@@ -160,26 +113,12 @@ fn test_programs(messages: &str) -> Vec<(String, PathBuf)> {
 }
 
 /// Runs suites on a kernel. `filter` leaves only the tests whose names contain it.
-pub fn run(
-    workspace: &Workspace,
-    kernel: Kernel,
-    suites: &[Suite],
-    filter: Option<&str>,
-    progress: &Progress,
-) -> Result<SuiteReport> {
+pub fn run(workspace: &Workspace, kernel: Kernel, suites: &[Suite], filter: Option<&str>, progress: &Progress) -> Result<SuiteReport> {
     let packages = PackageCache::open(workspace)?;
     let kernel_file = kernel.file(workspace, &|text| progress.say(text))?;
     let mut base = busybox_image(&packages, &|text| progress.say(text))?;
-    base.file(
-        "init",
-        0o755,
-        script(workspace, "tools/guest/suites-init.sh")?,
-    );
-    let mut left: Vec<Tests> = suites
-        .iter()
-        .map(|suite| Tests::of(suite, filter))
-        .filter(|tests| !tests.names.is_empty())
-        .collect();
+    base.file("init", 0o755, script(workspace, "tools/guest/suites-init.sh")?);
+    let mut left: Vec<Tests> = suites.iter().map(|suite| Tests::of(suite, filter)).filter(|tests| !tests.names.is_empty()).collect();
     let total = left.iter().map(|tests| tests.names.len()).sum();
     let mut report = SuiteReport::default();
     for attempt in 0..MOST_BOOTS {
@@ -191,22 +130,10 @@ pub fn run(
         image.write(&file, Compression::None)?;
         let mut machine = Machine::new(kernel_file.clone(), Some(file));
         machine.arguments = "quiet".to_owned();
-        let mut watcher = SuiteWatcher {
-            progress,
-            kernel,
-            total,
-            done: total - count(&left),
-            failed: report.failed.len(),
-        };
-        let recording = boot(
-            &machine,
-            LIMITS,
-            &|line| line.ends_with(CLOSING_LINE),
-            &mut watcher,
-        )?;
+        let mut watcher = SuiteWatcher { progress, kernel, total, done: total - count(&left), failed: report.failed.len() };
+        let recording = boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), &mut watcher)?;
         let log = workspace.product(&format!("logs/suites-{kernel}-{attempt}.log"))?;
-        std::fs::write(&log, recording.lines.join("\n"))
-            .with_context(|| format!("cannot write {}", log.display()))?;
+        std::fs::write(&log, recording.lines.join("\n")).with_context(|| format!("cannot write {}", log.display()))?;
         let before = count(&left);
         take_results(&recording, &mut left, &mut report, kernel);
         if count(&left) == before {
@@ -214,12 +141,7 @@ pub fn run(
         }
     }
     for tests in &left {
-        report.failed.extend(
-            tests
-                .names
-                .iter()
-                .map(|name| format!("{} {name} on {kernel}: did not run", tests.suite.name)),
-        );
+        report.failed.extend(tests.names.iter().map(|name| format!("{} {name} on {kernel}: did not run", tests.suite.name)));
     }
     Ok(report)
 }
@@ -232,14 +154,8 @@ struct Tests<'a> {
 
 impl<'a> Tests<'a> {
     fn of(suite: &'a Suite, filter: Option<&str>) -> Self {
-        let names = suite
-            .tests
-            .iter()
-            .filter(|name| filter.is_none_or(|filter| name.contains(filter)));
-        Self {
-            suite,
-            names: names.cloned().collect(),
-        }
+        let names = suite.tests.iter().filter(|name| filter.is_none_or(|filter| name.contains(filter)));
+        Self { suite, names: names.cloned().collect() }
     }
 }
 
@@ -256,26 +172,15 @@ fn suite_image(base: &Image, left: &[Tests], all: bool) -> Image {
         let mut arguments = "--test-threads=1\n".to_owned();
         if !all {
             arguments.push_str("--exact\n");
-            names
-                .iter()
-                .for_each(|name| arguments.extend([name.as_str(), "\n"]));
+            names.iter().for_each(|name| arguments.extend([name.as_str(), "\n"]));
         }
-        image.file(
-            &format!("suites/{}.arguments", suite.name),
-            0o644,
-            arguments,
-        );
+        image.file(&format!("suites/{}.arguments", suite.name), 0o644, arguments);
     }
     image
 }
 
 /// Moves the tests that ended from `left` to the report, a test that took the machine down among them.
-fn take_results(
-    recording: &Recording,
-    left: &mut Vec<Tests>,
-    report: &mut SuiteReport,
-    kernel: Kernel,
-) {
+fn take_results(recording: &Recording, left: &mut Vec<Tests>, report: &mut SuiteReport, kernel: Kernel) {
     for (suite, run) in runs(&recording.lines) {
         let Some(tests) = left.iter_mut().find(|tests| tests.suite.name == suite) else {
             continue;
@@ -287,45 +192,26 @@ fn take_results(
             match verdict {
                 Verdict::Passed => report.passed += 1,
                 Verdict::Ignored => report.ignored += 1,
-                Verdict::Failed => report.failed.push(format!(
-                    "{suite} {name} on {kernel}{}",
-                    words_on(&run, name)
-                )),
+                Verdict::Failed => report.failed.push(format!("{suite} {name} on {kernel}{}", words_on(&run, name))),
             }
         }
         if let Some(name) = run.pending.filter(|name| tests.names.remove(name)) {
-            let complaint = recording
-                .complaint()
-                .unwrap_or_else(|| "the suite ended in the middle of it".to_owned());
-            report.failed.push(format!(
-                "{suite} {name} on {kernel}: {complaint}; the console's last lines:\n{}",
-                recording.last_lines()
-            ));
+            let complaint = recording.complaint().unwrap_or_else(|| "the suite ended in the middle of it".to_owned());
+            report.failed.push(format!("{suite} {name} on {kernel}: {complaint}; the console's last lines:\n{}", recording.last_lines()));
         }
     }
     left.retain(|tests| !tests.names.is_empty());
     if let Some(complaint) = recording.complaint().filter(|_| left.is_empty()) {
-        report.failed.push(format!(
-            "the suites' guest on {kernel}: {complaint}; the console's last lines:\n{}",
-            recording.last_lines()
-        ));
+        report.failed.push(format!("the suites' guest on {kernel}: {complaint}; the console's last lines:\n{}", recording.last_lines()));
     }
 }
 
 /// What the harness said about a failed test, indented below its name.
 fn words_on(run: &Run, name: &str) -> String {
     let header = format!("---- {name} stdout ----");
-    let words = run
-        .failures
-        .iter()
-        .skip_while(|line| **line != header)
-        .skip(1);
+    let words = run.failures.iter().skip_while(|line| **line != header).skip(1);
     let words = words.take_while(|line| !line.starts_with("---- ") && *line != "failures:");
-    words
-        .filter(|line| !line.is_empty())
-        .take(30)
-        .map(|line| format!("\n    | {line}"))
-        .collect()
+    words.filter(|line| !line.is_empty()).take(30).map(|line| format!("\n    | {line}")).collect()
 }
 
 /// The runs on a console, each between the lines that init prints around it.
@@ -367,16 +253,8 @@ impl Watcher for SuiteWatcher<'_> {
         {
             self.done += 1;
             self.failed += usize::from(verdict.ends_with("FAILED"));
-            let Self {
-                kernel,
-                total,
-                done,
-                failed,
-                ..
-            } = self;
-            self.progress.say(&format!(
-                "suites on {kernel}: {done} of {total}, {failed} failed, {name}"
-            ));
+            let Self { kernel, total, done, failed, .. } = self;
+            self.progress.say(&format!("suites on {kernel}: {done} of {total}, {failed} failed, {name}"));
         }
     }
 }
@@ -389,20 +267,11 @@ mod tests {
     fn recording(console: &str, end: End) -> Recording {
         let lines: Vec<String> = console.lines().map(str::to_owned).collect();
         let closed = lines.iter().any(|line| line.ends_with(CLOSING_LINE));
-        Recording {
-            lines,
-            end,
-            closed,
-            wall: Duration::ZERO,
-        }
+        Recording { lines, end, closed, wall: Duration::ZERO }
     }
 
     fn suite(tests: &[&str]) -> Suite {
-        Suite {
-            name: "abi".to_owned(),
-            program: "abi".into(),
-            tests: tests.iter().map(|&name| name.to_owned()).collect(),
-        }
+        Suite { name: "abi".to_owned(), program: "abi".into(), tests: tests.iter().map(|&name| name.to_owned()).collect() }
     }
 
     #[test]
@@ -415,20 +284,10 @@ mod tests {
             End::Panic("kernel panic: page fault".to_owned()),
         );
         take_results(&panicked, &mut left, &mut report, Kernel::Graft);
-        assert_eq!(
-            (report.passed, report.failed.len(), count(&left)),
-            (1, 1, 1)
-        );
-        assert!(
-            report.failed[0].starts_with("abi b on Graft: kernel panic"),
-            "{}",
-            report.failed[0]
-        );
+        assert_eq!((report.passed, report.failed.len(), count(&left)), (1, 1, 1));
+        assert!(report.failed[0].starts_with("abi b on Graft: kernel panic"), "{}", report.failed[0]);
         assert!(left[0].names.contains("c"));
-        let rest = recording(
-            "graft-tools: begin abi\ntest c ... ok\ngraft-tools: end abi 0\ngraft-tools: done",
-            End::PoweredOff,
-        );
+        let rest = recording("graft-tools: begin abi\ntest c ... ok\ngraft-tools: end abi 0\ngraft-tools: done", End::PoweredOff);
         take_results(&rest, &mut left, &mut report, Kernel::Graft);
         assert_eq!((report.passed, report.failed.len(), left.len()), (2, 1, 0));
     }
@@ -438,10 +297,7 @@ mod tests {
         let suite = suite(&["a"]);
         let mut left = vec![Tests::of(&suite, None)];
         let mut report = SuiteReport::default();
-        let hang = recording(
-            "graft-tools: begin abi\ntest a ... ok\ngraft-tools: end abi 0\ngraft-tools: done",
-            End::Hang("no end"),
-        );
+        let hang = recording("graft-tools: begin abi\ntest a ... ok\ngraft-tools: end abi 0\ngraft-tools: done", End::Hang("no end"));
         take_results(&hang, &mut left, &mut report, Kernel::Graft);
         assert_eq!((report.passed, report.failed.len()), (1, 1));
     }
@@ -462,10 +318,7 @@ mod tests {
 
     #[test]
     fn text_of_the_firmware_before_a_marker_is_passed_over() {
-        let lines = [
-            "Booting from ROM..graft-tools: begin abi".to_owned(),
-            "test a ... ok".to_owned(),
-        ];
+        let lines = ["Booting from ROM..graft-tools: begin abi".to_owned(), "test a ... ok".to_owned()];
         assert_eq!(runs(&lines)[0].1.count(Verdict::Passed), 1);
     }
 
@@ -481,9 +334,6 @@ mod tests {
         let messages = r#"{"reason":"compiler-artifact","manifest_path":"/w/test-suites/abi/Cargo.toml","target":{"name":"mounts"},"profile":{"test":true},"executable":"/t/mounts-1"}
 {"reason":"compiler-artifact","manifest_path":"/w/test-suites/abi/Cargo.toml","target":{"name":"abi"},"profile":{"test":false},"executable":null}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(
-            test_programs(messages),
-            [("abi-mounts".to_owned(), PathBuf::from("/t/mounts-1"))]
-        );
+        assert_eq!(test_programs(messages), [("abi-mounts".to_owned(), PathBuf::from("/t/mounts-1"))]);
     }
 }

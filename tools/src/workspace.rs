@@ -13,18 +13,11 @@ impl Workspace {
     /// Finds the workspace: the parent of this package's folder, where `Cargo.toml` names its members.
     pub fn find() -> Result<Self> {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = package
-            .parent()
-            .context("the tools folder has no parent folder")?;
+        let root = package.parent().context("the tools folder has no parent folder")?;
         if !root.join("Cargo.toml").is_file() {
-            bail!(
-                "{} holds no Cargo.toml any more: build graft-tools again where the sources are now",
-                root.display()
-            );
+            bail!("{} holds no Cargo.toml any more: build graft-tools again where the sources are now", root.display());
         }
-        Ok(Self {
-            root: root.to_path_buf(),
-        })
+        Ok(Self { root: root.to_path_buf() })
     }
 
     /// The top folder of the sources.
@@ -55,6 +48,5 @@ impl Workspace {
 
 /// Creates a folder and those above it.
 pub fn create_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create the folder {}", folder.display()))
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))
 }

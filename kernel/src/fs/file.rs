@@ -127,6 +127,11 @@ pub trait FileOps: Any + Send + Sync {
         Err(Errno::NOTDIR)
     }
 
+    /// What `mmap(2)` puts behind a mapping, for files whose memory is not the inode's (devices). `None`: `InodeOps::pages`.
+    fn mapping(&self, file: &OpenFile) -> Option<FileMapping> {
+        None
+    }
+
     /// `fsync(2)`, `fdatasync(2)`.
     fn sync(&self, file: &OpenFile, data_only: bool) -> Result<()> {
         Err(Errno::INVAL)
@@ -149,4 +154,12 @@ pub trait FileOps: Any + Send + Sync {
     fn describe(&self, file: &OpenFile, out: &mut dyn core::fmt::Write) -> core::fmt::Result {
         Ok(())
     }
+}
+
+/// What stands behind a mapping of a device ([`FileOps::mapping`]).
+pub enum FileMapping {
+    /// Memory of the mapping's own (`/dev/zero`): `Backing::Anonymous` or `SharedAnonymous`, the offset ignored.
+    Anonymous,
+    /// The device's own pages.
+    Pages(Arc<dyn crate::mm::address_space::PageSource>),
 }

@@ -123,13 +123,7 @@ macro_rules! assert_errno {
             Ok(value) => panic!("{} gave {:?}, not {}", stringify!($expression), value, stringify!($errno)),
             Err(error) => {
                 let errno = $crate::Errno::from(error);
-                assert!(
-                    errno.0 == ::libc::$errno,
-                    "{} gave {:?}, not {}",
-                    stringify!($expression),
-                    errno,
-                    stringify!($errno)
-                );
+                assert!(errno.0 == ::libc::$errno, "{} gave {:?}, not {}", stringify!($expression), errno, stringify!($errno));
             }
         }
     };

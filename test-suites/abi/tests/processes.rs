@@ -215,8 +215,10 @@ fn wait_status_tells_exit_code_and_killing_signal() {
 #[test]
 fn wait4_reports_stops_and_continues_when_asked() {
     in_child(|| {
-        let child = spawn(|| loop {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+        let child = spawn(|| {
+            loop {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
         });
         signal::send(child.pid(), libc::SIGSTOP);
         let stopped = wait_for(child.pid(), libc::WUNTRACED).expect("wait4");
@@ -286,8 +288,10 @@ fn waitid_fills_siginfo_and_wnowait_leaves_the_zombie() {
 #[test]
 fn waitid_tells_kills_and_stops_by_code() {
     in_child(|| {
-        let child = spawn(|| loop {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+        let child = spawn(|| {
+            loop {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
         });
         let wait = |options: i32| {
             // SAFETY: as in the test above.
@@ -402,8 +406,10 @@ fn process_groups_follow_setpgid_and_setsid() {
 #[test]
 fn setpgid_has_the_errors_of_its_manual() {
     in_child(|| {
-        let child = spawn(|| loop {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+        let child = spawn(|| {
+            loop {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
         });
         syscall!(SYS_setpgid, child.pid(), child.pid()).expect("a parent may move its child");
         assert_eq!(syscall!(SYS_getpgid, child.pid()), Ok(child.pid() as usize));
@@ -464,8 +470,10 @@ fn kill_finds_processes_groups_and_nobody() {
         assert_errno!(syscall!(SYS_kill, pid(), 65), EINVAL);
         let child = spawn(|| {
             syscall!(SYS_setpgid, 0, 0).expect("setpgid");
-            spawn(|| loop {
-                std::thread::sleep(std::time::Duration::from_millis(5));
+            spawn(|| {
+                loop {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
             })
             .join();
         });

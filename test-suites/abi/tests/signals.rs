@@ -521,8 +521,10 @@ fn writing_to_a_pipe_without_readers_raises_sigpipe() {
 #[test]
 fn an_unprivileged_process_may_signal_only_its_own() {
     in_child(|| {
-        let child = spawn(|| loop {
-            std::thread::sleep(Duration::from_millis(5));
+        let child = spawn(|| {
+            loop {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         });
         spawn(|| {
             syscall!(SYS_setresuid, 1000, 1000, 1000).expect("setresuid");

@@ -219,9 +219,7 @@ fn futex_bitsets_choose_whom_to_wake() {
                 wait_until("it started", || thread.load(SeqCst) != 0);
                 wait_until_asleep(thread.load(SeqCst) as i32);
             }
-            let wake = |bits: u32| {
-                syscall!(SYS_futex, word.as_ptr(), libc::FUTEX_WAKE_BITSET | PRIVATE, i32::MAX, 0usize, 0usize, bits)
-            };
+            let wake = |bits: u32| syscall!(SYS_futex, word.as_ptr(), libc::FUTEX_WAKE_BITSET | PRIVATE, i32::MAX, 0usize, 0usize, bits);
             assert_eq!(wake(4), Ok(0));
             assert_eq!(wake(2), Ok(1));
             wait_until("the second was woken", || woken.load(SeqCst) == 2);
