@@ -10,7 +10,6 @@ trap 'reboot -f' TERM
 
 mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
-mount -t tmpfs run /run
 hostname graft
 cd /root
 

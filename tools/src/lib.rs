@@ -8,11 +8,15 @@
 //! | what is in an image, and how is it written? | [`image`], [`guest`] |
 //! | which kernel? | [`kernel`] |
 //! | how does a boot run and end? | [`boot`], [`console`] |
+//! | what does `make run` show? | [`demo`] |
+//! | where do two kernels differ? | [`compare`] |
 //! | what did the tests say? | [`libtest`], [`suites`] |
 //! | what does a person who waits see? | [`progress`] |
 
 pub mod boot;
+pub mod compare;
 pub mod console;
+pub mod demo;
 pub mod guest;
 pub mod image;
 pub mod kernel;

@@ -4,11 +4,12 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use graft_tools::boot::{self, Limits, Machine, Watcher};
+use graft_tools::demo;
 use graft_tools::kernel::{Kernel, Kernels};
 use graft_tools::progress::Progress;
 use graft_tools::suites;
 use graft_tools::workspace::Workspace;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,6 +46,18 @@ enum Task {
         /// A line of the console that contains this says that the guest has done all it should.
         #[arg(long)]
         until: Option<String>,
+    },
+    /// Boot a kernel with the demonstration, and leave a shell on this terminal.
+    Run {
+        /// Which kernel.
+        #[arg(long, default_value = "graft")]
+        kernel: Kernel,
+        /// Halt before the first instruction and wait for a debugger.
+        #[arg(long)]
+        debug: bool,
+        /// End after the demonstration, as where standard input is no terminal.
+        #[arg(long)]
+        no_shell: bool,
     },
     /// Build the guest suites and run them in a guest.
     Suites {
@@ -88,7 +101,19 @@ fn run(task: Task) -> Result<bool> {
             machine.memory_mib = memory;
             if interactive { boot_interactively(&machine) } else { boot_and_show(&machine, limit, until) }
         }
-        Task::Suites { kernel, filter, console } => run_suites(&workspace, kernel, filter.as_deref(), console),
+        Task::Run {
+            kernel,
+            debug,
+            no_shell,
+        } => {
+            let shell = !no_shell && std::io::stdin().is_terminal();
+            run_demonstration(&workspace, kernel, debug, shell)
+        }
+        Task::Suites {
+            kernel,
+            filter,
+            console,
+        } => run_suites(&workspace, kernel, filter.as_deref(), console),
         Task::KernelFile { kernel } => {
             println!("{}", kernel.file(&workspace, &|text| eprintln!("{text}"))?.display());
             Ok(true)
@@ -122,7 +147,50 @@ fn boot_and_show(machine: &Machine, limit_seconds: u64, until: Option<String>) -
     Ok(well)
 }
 
-fn run_suites(workspace: &Workspace, kernels: Kernels, filter: Option<&str>, console: bool) -> Result<bool> {
+fn run_demonstration(
+    workspace: &Workspace,
+    kernel: Kernel,
+    debug: bool,
+    shell: bool,
+) -> Result<bool> {
+    let progress = Progress::new(false);
+    let mut machine = demo::machine(workspace, kernel, shell, &|text| progress.say(text))?;
+    drop(progress);
+    if debug {
+        // -s: a GDB stub on port 1234. -S: the processor waits for the debugger's `continue`.
+        machine
+            .qemu_arguments
+            .extend(["-s", "-S"].map(str::to_owned));
+        eprintln!("QEMU waits for a debugger on port 1234. In another terminal:");
+        eprintln!(
+            "    gdb {} -ex 'target remote :1234'",
+            machine.kernel.display()
+        );
+        eprintln!(
+            "then `hbreak` (a breakpoint in memory would be overwritten by the boot) and `continue`."
+        );
+        eprintln!("To end QEMU: Ctrl-A, then x.");
+        return boot_interactively(&machine);
+    }
+    if shell {
+        return boot_interactively(&machine);
+    }
+    let recording = demo::show(&machine, &mut Stream)?;
+    match demo::complaint(&recording) {
+        None => Ok(true),
+        Some(complaint) => {
+            eprintln!("graft-tools: {complaint}");
+            Ok(false)
+        }
+    }
+}
+
+fn run_suites(
+    workspace: &Workspace,
+    kernels: Kernels,
+    filter: Option<&str>,
+    console: bool,
+) -> Result<bool> {
     let suites = suites::build(workspace)?;
     let mut well = true;
     for &kernel in kernels.list() {

@@ -46,8 +46,13 @@ check() {
 
 not() { ! "$@"; }
 
-# sees PROCESS FILE: whether the file is there in that process' mount namespace.
-sees() { nsenter -t "$1" -m test -e "$2"; }
+# sees PROCESS FILE: whether the file is there in that process' mount namespace; `self` is this one.
+sees() {
+    case $1 in
+        self) test -e "$2" ;;
+        *) nsenter -t "$1" -m test -e "$2" ;;
+    esac
+}
 
 # rows PROCESS FOLDER: that process' mounts at or below the folder, a row each, ordered by path.
 rows() {
@@ -62,25 +67,29 @@ rows() {
             if (propagation == "") propagation = " private"
             shows = kind
             if ($4 != "/") shows = shows " " $4
-            printf "    %-6s %-6s %-22s %-24s%s\n", "#" $1, "#" $2, $5, shows, propagation
+            printf "    %-6s %-6s %-26s %-18s%s\n", "#" $1, "#" $2, $5, shows, propagation
         }' "/proc/$1/mountinfo" | sort -s -k 3,3
 }
 
 # table NAME PROCESS FOLDER: the same with a head line.
 table() {
     echo "  The mounts of $1 at or below $3:"
-    printf '    %-6s %-6s %-22s %-24s %s\n' mount parent 'mounted at' 'shows' 'propagation'
+    printf '    %-6s %-6s %-26s %-18s %s\n' mount parent 'mounted at' 'shows' 'propagation'
     found=$(rows "$2" "$3")
     say "${found:-    (none)}" ''
 }
 
-# new_namespace PROPAGATION: a process that sleeps in a copy of this namespace; its number goes to $namespace.
+# new_namespace PROPAGATION: a process that sleeps in a copy of this namespace; its number goes to $namespace. All mounts
+# of the copy are made private, slave or shared; the last leaves a shared mount in the peer group that it is in.
 new_namespace() {
-    unshare -m --propagation "$1" sleep 1000 </dev/null >/dev/null 2>&1 &
+    unshare -m --propagation "$1" sleep 1000 </dev/null &
     namespace=$!
     sleepers="$sleepers $namespace"
-    # The copy is made before sleep is started, so once the name is there, so is the copy.
-    until grep -q sleep "/proc/$namespace/comm"; do
+    # The copy and its propagation are made before sleep is started, so once the name is there, so is the copy.
+    tries=0
+    until grep -q sleep "/proc/$namespace/cmdline" && ! grep -q unshare "/proc/$namespace/cmdline"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 200 ] || { echo "demonstration: no new namespace could be made"; exit 1; }
         usleep 20000
     done
 }
@@ -109,7 +118,7 @@ title '(a) A private mount: what is mounted below it stays in one namespace'
 mkdir -p /demo/a/photos /demo/a/album
 touch /demo/a/photos/lake
 run mount --make-private /demo
-new_namespace unchanged
+new_namespace private
 other=$namespace
 say '  Another namespace, "other", was now copied from ours.' '' 'Before:'
 table ours self /demo
@@ -122,6 +131,7 @@ check 'we see the photos in the album' sees self /demo/a/album/lake
 check 'other has the folder' sees "$other" /demo/a/album
 check 'other sees no photos in it: the bind did not propagate' not sees "$other" /demo/a/album/lake
 end_sleepers
+umount /demo/a/album
 
 # ----------------------------------------------------------------------------------------------------------------------
 title '(b) A shared mount: its peers send to each other; a slave receives and does not send'
@@ -130,7 +140,7 @@ mount -t tmpfs run /run
 mkdir -p /run/disk /run/usb /run/net /run/tape
 touch /run/disk/file
 run mount --make-shared /run
-new_namespace unchanged
+new_namespace shared
 peer=$namespace
 new_namespace slave
 slave=$namespace
@@ -157,6 +167,7 @@ run umount /run/usb
 check 'an unmount propagates too: /run/usb is empty in peer' not sees "$peer" /run/usb/file
 check 'and in slave' not sees "$slave" /run/usb/file
 end_sleepers
+umount -l /run
 
 # ----------------------------------------------------------------------------------------------------------------------
 title '(c) A recursive bind: the mounts inside a tree come along'
@@ -164,7 +175,7 @@ title '(c) A recursive bind: the mounts inside a tree come along'
 mkdir -p /demo/c
 mount -t tmpfs project /demo/c
 run mount --make-shared /demo/c
-new_namespace unchanged
+new_namespace shared
 peer=$namespace
 mkdir -p /demo/c/tree/src /demo/c/tree/build /demo/c/plain /demo/c/whole
 mount -t tmpfs src /demo/c/tree/src
@@ -188,18 +199,18 @@ check 'through the plain one it is not' not sees self /demo/c/plain/build/cache/
 check 'peer has all four as well' count_is "$peer" /demo/c/whole 4
 check 'and sees the innermost file' sees "$peer" /demo/c/whole/build/cache/object
 end_sleepers
+umount -l /demo/c
 
 # ----------------------------------------------------------------------------------------------------------------------
 title '(d) pivot_root: a namespace gets another root, and the old one is taken away'
 
-mount --make-rprivate /
-new_namespace unchanged
+mkdir /demo/d
+new_namespace private
 inside=$namespace
 before=$(rows self /)
 say '  The namespace "inside" is about to get a tmpfs for its root, as a container does.' '' 'Before:'
 table ours self /
 table inside "$inside" /
-mkdir -p /demo/d
 run_in inside "$inside" mount -t tmpfs newroot /demo/d
 nsenter -t "$inside" -m sh -c 'cd /demo/d && mkdir bin proc old && cp /bin/busybox bin/ && echo welcome > hello'
 run_in inside "$inside" mount -t proc proc /demo/d/proc

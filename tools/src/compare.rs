@@ -1,0 +1,100 @@
+//! Two outputs held side by side: numbers that a kernel is free to choose are replaced by their order of appearance, and what
+//! differs then is shown as a unified diff.
+
+use regex::{Captures, Regex};
+use similar::TextDiff;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// The numbers of mounts as the demonstration prints them, those of peer groups as mountinfo does, and runs of spaces,
+/// which depend on how wide such numbers are.
+static CHOSEN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?<mount>#\d+)|(?<kind>shared|master|propagate_from):(?<group>\d+)| {2,}")
+        .unwrap_or_else(|error| unreachable!("the pattern is fixed: {error}"))
+});
+
+/// Replaces numbers in a text, line after line: the same number gets the same replacement throughout.
+#[derive(Debug, Default)]
+pub struct Normaliser {
+    mounts: HashMap<String, usize>,
+    groups: HashMap<String, usize>,
+}
+
+impl Normaliser {
+    /// The line with its numbers replaced.
+    pub fn line(&mut self, line: &str) -> String {
+        let replaced = CHOSEN.replace_all(line.trim_end(), |found: &Captures| {
+            if let Some(mount) = found.name("mount") {
+                format!("#m{}", order_of(&mut self.mounts, mount.as_str()))
+            } else if let Some(group) = found.name("group") {
+                format!(
+                    "{}:g{}",
+                    &found["kind"],
+                    order_of(&mut self.groups, group.as_str())
+                )
+            } else {
+                " ".to_owned()
+            }
+        });
+        replaced.into_owned()
+    }
+}
+
+fn order_of(seen: &mut HashMap<String, usize>, number: &str) -> usize {
+    let next = seen.len() + 1;
+    *seen.entry(number.to_owned()).or_insert(next)
+}
+
+/// What differs between Linux's output and ours, as a unified diff; nothing if they are equal.
+pub fn difference(linux: &[String], graft: &[String]) -> Option<String> {
+    let (linux, graft) = (linux.join("\n") + "\n", graft.join("\n") + "\n");
+    if linux == graft {
+        return None;
+    }
+    let difference = TextDiff::from_lines(&linux, &graft);
+    Some(
+        difference
+            .unified_diff()
+            .context_radius(3)
+            .header("Linux", "Graft")
+            .to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        let mut normaliser = Normaliser::default();
+        text.lines().map(|line| normaliser.line(line)).collect()
+    }
+
+    #[test]
+    fn other_numbers_in_the_same_places_are_equal() {
+        let linux = lines("#28    #1     /    shared:1\n#40    #28    /run shared:2 master:1");
+        let graft = lines("#7     #1     /    shared:15\n#9     #7     /run shared:3 master:15");
+        assert_eq!(
+            linux,
+            ["#m1 #m2 / shared:g1", "#m3 #m1 /run shared:g2 master:g1"]
+        );
+        assert_eq!(difference(&linux, &graft), None);
+    }
+
+    #[test]
+    fn the_same_numbers_in_other_places_differ() {
+        let linux = lines("#28 #1 /\n#40 #28 /run");
+        let graft = lines("#28 #1 /\n#40 #1 /run");
+        let shown = difference(&linux, &graft).unwrap();
+        assert!(
+            shown.contains("-#m3 #m1 /run\n") && shown.contains("+#m3 #m2 /run\n"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_missing_line_differs() {
+        assert!(difference(&lines("a\nb"), &lines("a")).is_some());
+        assert!(difference(&[], &lines("a")).is_some());
+    }
+}
