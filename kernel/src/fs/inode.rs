@@ -12,6 +12,8 @@ use core::any::Any;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum FileType {
+    /// No type at all: what `stat` shows of eventfds, epolls and their like, which share an inode without one.
+    Untyped = 0o00,
     Fifo = 0o01,
     CharDevice = 0o02,
     Directory = 0o04,

@@ -43,28 +43,42 @@ impl PollEvents {
 }
 
 /// Collects the wait queues that a file's readiness depends on. A file's `poll` first calls [`PollTable::watch`] on each queue,
-/// then computes its events, so that no wake-up is lost between the two.
+/// then computes its events, so that no wake-up is lost between the two. It must not block.
 pub struct PollTable<'a> {
     waker: Option<&'a Arc<dyn Wake>>,
+    interest: PollEvents,
     watched: Vec<Arc<WaitQueue>>,
 }
 
 impl<'a> PollTable<'a> {
     /// A table that registers `waker` with each queue.
     pub fn registering(waker: &'a Arc<dyn Wake>) -> Self {
-        Self { waker: Some(waker), watched: Vec::new() }
+        Self::registering_for(waker, PollEvents::all())
+    }
+
+    /// A table that registers `waker` with the queues that tell of `interest`, and with those that tell of anything.
+    pub fn registering_for(waker: &'a Arc<dyn Wake>, interest: PollEvents) -> Self {
+        Self { waker: Some(waker), interest, watched: Vec::new() }
     }
 
     /// A table for asking only.
     pub fn asking() -> Self {
-        Self { waker: None, watched: Vec::new() }
+        Self { waker: None, interest: PollEvents::empty(), watched: Vec::new() }
     }
 
-    /// Registers with `queue`.
+    /// Registers with `queue`, whatever the watcher is interested in.
     pub fn watch(&mut self, queue: &Arc<WaitQueue>) {
         if let Some(waker) = self.waker {
             queue.register(waker);
             self.watched.push(queue.clone());
+        }
+    }
+
+    /// Registers with `queue` if it tells of something that the watcher wants: an edge-triggered epoll item for reading
+    /// must not hear of room for writing. A queue named here must also be woken for errors and hang-ups.
+    pub fn watch_for(&mut self, queue: &Arc<WaitQueue>, events: PollEvents) {
+        if self.interest.intersects(events) {
+            self.watch(queue);
         }
     }
 
