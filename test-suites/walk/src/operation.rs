@@ -6,8 +6,8 @@ use std::str::FromStr;
 /// Agents that a walk has at most.
 pub(crate) const AGENTS: usize = 4;
 
-/// Directories that each new tmpfs is given.
-pub(crate) const DIRECTORIES: [&str; 4] = ["s", "t", "s/k", "u"];
+/// Directories that each new tmpfs is given: enough that it can be anybody's root and most places exist on it.
+pub(crate) const DIRECTORIES: [&str; 14] = ["s", "t", "u", "x", "y", "s/k", "s/s", "s/t", "t/s", "t/t", "u/s", "x/s", "x/t", "y/s"];
 
 /// Places that steps name: all exist on a tmpfs with [`DIRECTORIES`] mounted at the right places.
 const PATHS: [&str; 21] = [

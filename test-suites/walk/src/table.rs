@@ -74,7 +74,8 @@ pub(crate) fn normalise(mountinfo: &str, numbers: &mut Numbers) -> String {
 fn write_line(out: &mut String, line: &Line<'_>, depth: usize, numbers: &mut Numbers) {
     let access = line.super_options.split(',').next().unwrap_or("");
     let device = numbers.of('d', line.device);
-    let _ = write!(out, "  {:depth$}{} {device}:{} {} {access} {} {}", "", line.mountpoint, line.root, line.options, line.kind, line.source);
+    let _ =
+        write!(out, "  {:depth$}{} {device}:{} {} {access} {} {}", "", line.mountpoint, line.root, line.options, line.kind, line.source);
     for tag in &line.tags {
         match tag.split_once(':') {
             Some((name, group)) => {
