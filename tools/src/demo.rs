@@ -24,17 +24,20 @@ const ENDED: &str = "graft-tools: demonstration ended with ";
 pub fn image(workspace: &Workspace, progress: &dyn Fn(&str)) -> Result<PathBuf> {
     let packages = PackageCache::open(workspace)?;
     let mut image = busybox_image(&packages, progress)?;
+    let scripts = [
+        ("init", "tools/guest/demo-init.sh"),
+        ("sbin/demo-session", "tools/guest/demo-session.sh"),
+        ("sbin/demo-shell", "tools/guest/demo-shell.sh"),
+        ("bin/demo", "user/demo/demo.sh"),
+    ];
+    for (path, source) in scripts {
+        image.file(path, 0o755, script(workspace, source)?);
+    }
     image.file(
-        "init",
-        0o755,
-        script(workspace, "tools/guest/demo-init.sh")?,
+        "etc/inittab",
+        0o644,
+        script(workspace, "tools/guest/demo-inittab")?,
     );
-    image.file(
-        "sbin/demo-session",
-        0o755,
-        script(workspace, "tools/guest/demo-session.sh")?,
-    );
-    image.file("bin/demo", 0o755, script(workspace, "user/demo/demo.sh")?);
     image.folder("demo", 0o755);
     progress("writing the image");
     let file = workspace.product("images/demo.cpio.gz")?;

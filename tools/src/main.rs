@@ -3,8 +3,10 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use graft_tools::boot::{self, Limits, Machine, Watcher};
+use graft_tools::boot::{self, Limits, Machine, Unwatched, Watcher};
+use graft_tools::compare::difference;
 use graft_tools::demo;
+use graft_tools::foreign::Foreign;
 use graft_tools::kernel::{Kernel, Kernels};
 use graft_tools::progress::Progress;
 use graft_tools::suites;
@@ -71,6 +73,14 @@ enum Task {
         #[arg(long)]
         console: bool,
     },
+    /// Boot an image of Debian's programs, driven by a long script, and print what it printed; under both kernels: the difference.
+    Foreign {
+        /// Which image.
+        image: Foreign,
+        /// Which kernels.
+        #[arg(long, default_value = "both")]
+        kernel: Kernels,
+    },
     /// Print the file of a kernel, fetching Linux if need be.
     KernelFile {
         /// Which kernel.
@@ -114,6 +124,7 @@ fn run(task: Task) -> Result<bool> {
             filter,
             console,
         } => run_suites(&workspace, kernel, filter.as_deref(), console),
+        Task::Foreign { image, kernel } => run_foreign(&workspace, image, kernel),
         Task::KernelFile { kernel } => {
             println!("{}", kernel.file(&workspace, &|text| eprintln!("{text}"))?.display());
             Ok(true)
@@ -183,6 +194,43 @@ fn run_demonstration(
             Ok(false)
         }
     }
+}
+
+fn run_foreign(workspace: &Workspace, image: Foreign, kernels: Kernels) -> Result<bool> {
+    let progress = Progress::new(false);
+    let mut outputs = Vec::new();
+    let mut well = true;
+    for &kernel in kernels.list() {
+        progress.say(&format!("{image} on {kernel}"));
+        let recording = image.run(
+            workspace,
+            kernel,
+            &|text| progress.say(text),
+            &mut Unwatched,
+        )?;
+        if let Some(complaint) = recording.complaint() {
+            progress.print(&format!(
+                "{image} on {kernel}: {complaint}\n{}",
+                recording.last_lines()
+            ));
+            well = false;
+        }
+        outputs.push(image.output(&recording));
+    }
+    match outputs.as_slice() {
+        [linux, graft] => match difference(linux, graft) {
+            Some(difference) => {
+                progress.print(&difference);
+                well = false;
+            }
+            None => progress.print(&format!(
+                "{image}: {} lines, the same on both kernels",
+                linux.len()
+            )),
+        },
+        only => only.iter().flatten().for_each(|line| progress.print(line)),
+    }
+    Ok(well)
 }
 
 fn run_suites(
