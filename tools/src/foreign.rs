@@ -14,26 +14,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one may take.
-const LIMITS: Limits = Limits {
-    total: Duration::from_secs(300),
-    silence: Duration::from_secs(60),
-};
+const LIMITS: Limits = Limits { total: Duration::from_secs(300), silence: Duration::from_secs(60) };
 
 /// What the image of GNU's programs is made of.
-const GNU_PACKAGES: [&str; 12] = [
-    "bash",
-    "busybox-static",
-    "coreutils",
-    "dash",
-    "diffutils",
-    "findutils",
-    "gawk",
-    "grep",
-    "gzip",
-    "mount",
-    "procps",
-    "sed",
-];
+const GNU_PACKAGES: [&str; 12] =
+    ["bash", "busybox-static", "coreutils", "dash", "diffutils", "findutils", "gawk", "grep", "gzip", "mount", "procps", "sed"];
 
 /// One of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,11 +58,7 @@ impl Foreign {
         };
         let source = |part: &str| format!("test-suites/foreign/{}-{part}.sh", self.name());
         image.file("init", 0o755, script(workspace, &source("init"))?);
-        image.file(
-            "commands.sh",
-            0o644,
-            script(workspace, &source("commands"))?,
-        );
+        image.file("commands.sh", 0o644, script(workspace, &source("commands"))?);
         progress("writing the image");
         let file = workspace.product(&format!("images/{}.cpio", self.name()))?;
         image.write(&file, Compression::None)?;
@@ -85,39 +66,17 @@ impl Foreign {
     }
 
     /// Boots it under a kernel.
-    pub fn run(
-        self,
-        workspace: &Workspace,
-        kernel: Kernel,
-        progress: &dyn Fn(&str),
-        watcher: &mut dyn Watcher,
-    ) -> Result<Recording> {
-        let mut machine = Machine::new(
-            kernel.file(workspace, progress)?,
-            Some(self.image(workspace, progress)?),
-        );
+    pub fn run(self, workspace: &Workspace, kernel: Kernel, progress: &dyn Fn(&str), watcher: &mut dyn Watcher) -> Result<Recording> {
+        let mut machine = Machine::new(kernel.file(workspace, progress)?, Some(self.image(workspace, progress)?));
         machine.arguments = "quiet loglevel=1".to_owned();
-        boot(
-            &machine,
-            LIMITS,
-            &|line| line.ends_with(CLOSING_LINE),
-            watcher,
-        )
+        boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), watcher)
     }
 
     /// What its script printed.
     pub fn output(self, recording: &Recording) -> Vec<String> {
         let begin = format!("foreign: begin {self}");
-        let from = recording
-            .lines
-            .iter()
-            .position(|line| line.ends_with(&begin))
-            .map_or(recording.lines.len(), |at| at + 1);
-        recording.lines[from..]
-            .iter()
-            .take_while(|line| !line.ends_with(CLOSING_LINE))
-            .cloned()
-            .collect()
+        let from = recording.lines.iter().position(|line| line.ends_with(&begin)).map_or(recording.lines.len(), |at| at + 1);
+        recording.lines[from..].iter().take_while(|line| !line.ends_with(CLOSING_LINE)).cloned().collect()
     }
 }
 
@@ -130,16 +89,8 @@ mod tests {
     fn the_output_stands_between_the_markers_with_its_status() {
         let console = "firmware..foreign: begin gnu\none\ntwo\nforeign: end gnu 0\ngraft-tools: done\npower down";
         let lines: Vec<String> = console.lines().map(str::to_owned).collect();
-        let recording = Recording {
-            lines,
-            end: End::PoweredOff,
-            closed: true,
-            wall: Duration::ZERO,
-        };
-        assert_eq!(
-            Foreign::Gnu.output(&recording),
-            ["one", "two", "foreign: end gnu 0"]
-        );
+        let recording = Recording { lines, end: End::PoweredOff, closed: true, wall: Duration::ZERO };
+        assert_eq!(Foreign::Gnu.output(&recording), ["one", "two", "foreign: end gnu 0"]);
         assert!(Foreign::Busybox.output(&recording).is_empty());
     }
 }
