@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# Init of the guest of `make run`, first half: moves from the initramfs to a tmpfs root, as every real system leaves its
-# initramfs (and as pivot_root needs it: the initramfs itself can never be moved away).
+# Init of the guest of `make run`: moves from the initramfs to a tmpfs root, as every real system leaves its initramfs
+# (and as pivot_root needs it: the initramfs itself can never be moved away), and hands over to busybox's own init.
 export PATH=/usr/bin:/usr/sbin
 
 mkdir -p /newroot
@@ -11,4 +11,4 @@ mkdir -m 1777 /newroot/tmp
 mount -t proc proc /newroot/proc
 mount -t sysfs sysfs /newroot/sys
 mount -t devtmpfs devtmpfs /newroot/dev
-exec switch_root /newroot /sbin/demo-session
+exec switch_root /newroot /bin/init

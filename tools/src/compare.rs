@@ -27,11 +27,7 @@ impl Normaliser {
             if let Some(mount) = found.name("mount") {
                 format!("#m{}", order_of(&mut self.mounts, mount.as_str()))
             } else if let Some(group) = found.name("group") {
-                format!(
-                    "{}:g{}",
-                    &found["kind"],
-                    order_of(&mut self.groups, group.as_str())
-                )
+                format!("{}:g{}", &found["kind"], order_of(&mut self.groups, group.as_str()))
             } else {
                 " ".to_owned()
             }
@@ -52,13 +48,7 @@ pub fn difference(linux: &[String], graft: &[String]) -> Option<String> {
         return None;
     }
     let difference = TextDiff::from_lines(&linux, &graft);
-    Some(
-        difference
-            .unified_diff()
-            .context_radius(3)
-            .header("Linux", "Graft")
-            .to_string(),
-    )
+    Some(difference.unified_diff().context_radius(3).header("Linux", "Graft").to_string())
 }
 
 #[cfg(test)]
@@ -74,10 +64,7 @@ mod tests {
     fn other_numbers_in_the_same_places_are_equal() {
         let linux = lines("#28    #1     /    shared:1\n#40    #28    /run shared:2 master:1");
         let graft = lines("#7     #1     /    shared:15\n#9     #7     /run shared:3 master:15");
-        assert_eq!(
-            linux,
-            ["#m1 #m2 / shared:g1", "#m3 #m1 /run shared:g2 master:g1"]
-        );
+        assert_eq!(linux, ["#m1 #m2 / shared:g1", "#m3 #m1 /run shared:g2 master:g1"]);
         assert_eq!(difference(&linux, &graft), None);
     }
 
@@ -86,10 +73,7 @@ mod tests {
         let linux = lines("#28 #1 /\n#40 #28 /run");
         let graft = lines("#28 #1 /\n#40 #1 /run");
         let shown = difference(&linux, &graft).unwrap();
-        assert!(
-            shown.contains("-#m3 #m1 /run\n") && shown.contains("+#m3 #m2 /run\n"),
-            "{shown}"
-        );
+        assert!(shown.contains("-#m3 #m1 /run\n") && shown.contains("+#m3 #m2 /run\n"), "{shown}");
     }
 
     #[test]

@@ -12,10 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the demonstration may take.
-const LIMITS: Limits = Limits {
-    total: Duration::from_secs(180),
-    silence: Duration::from_secs(45),
-};
+const LIMITS: Limits = Limits { total: Duration::from_secs(180), silence: Duration::from_secs(45) };
 
 /// What the session prints after the demonstration, before its status.
 const ENDED: &str = "graft-tools: demonstration ended with ";
@@ -24,17 +21,16 @@ const ENDED: &str = "graft-tools: demonstration ended with ";
 pub fn image(workspace: &Workspace, progress: &dyn Fn(&str)) -> Result<PathBuf> {
     let packages = PackageCache::open(workspace)?;
     let mut image = busybox_image(&packages, progress)?;
-    image.file(
-        "init",
-        0o755,
-        script(workspace, "tools/guest/demo-init.sh")?,
-    );
-    image.file(
-        "sbin/demo-session",
-        0o755,
-        script(workspace, "tools/guest/demo-session.sh")?,
-    );
-    image.file("bin/demo", 0o755, script(workspace, "user/demo/demo.sh")?);
+    let scripts = [
+        ("init", "tools/guest/demo-init.sh"),
+        ("sbin/demo-session", "tools/guest/demo-session.sh"),
+        ("sbin/demo-shell", "tools/guest/demo-shell.sh"),
+        ("bin/demo", "user/demo/demo.sh"),
+    ];
+    for (path, source) in scripts {
+        image.file(path, 0o755, script(workspace, source)?);
+    }
+    image.file("etc/inittab", 0o644, script(workspace, "tools/guest/demo-inittab")?);
     image.folder("demo", 0o755);
     progress("writing the image");
     let file = workspace.product("images/demo.cpio.gz")?;
@@ -43,36 +39,20 @@ pub fn image(workspace: &Workspace, progress: &dyn Fn(&str)) -> Result<PathBuf> 
 }
 
 /// The machine that shows it. Without `shell` it ends after the demonstration.
-pub fn machine(
-    workspace: &Workspace,
-    kernel: Kernel,
-    shell: bool,
-    progress: &dyn Fn(&str),
-) -> Result<Machine> {
-    let mut machine = Machine::new(
-        kernel.file(workspace, progress)?,
-        Some(image(workspace, progress)?),
-    );
+pub fn machine(workspace: &Workspace, kernel: Kernel, shell: bool, progress: &dyn Fn(&str)) -> Result<Machine> {
+    let mut machine = Machine::new(kernel.file(workspace, progress)?, Some(image(workspace, progress)?));
     machine.arguments = if shell { "quiet" } else { "quiet DEMO_ONLY=1" }.to_owned();
     Ok(machine)
 }
 
 /// Boots it with nobody at the console.
 pub fn show(machine: &Machine, watcher: &mut dyn Watcher) -> Result<Recording> {
-    boot(
-        machine,
-        LIMITS,
-        &|line| line.ends_with(CLOSING_LINE),
-        watcher,
-    )
+    boot(machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), watcher)
 }
 
 /// What was wrong with a boot of the demonstration, if anything was.
 pub fn complaint(recording: &Recording) -> Option<String> {
-    let status = recording
-        .lines
-        .iter()
-        .find_map(|line| line.split_once(ENDED).map(|(_, status)| status));
+    let status = recording.lines.iter().find_map(|line| line.split_once(ENDED).map(|(_, status)| status));
     match (recording.complaint(), status) {
         (Some(complaint), _) => Some(complaint),
         (None, None) => Some("the demonstration did not come to its end".to_owned()),
@@ -83,19 +63,10 @@ pub fn complaint(recording: &Recording) -> Option<String> {
 
 /// What the demonstration printed, with the numbers of mounts and peer groups replaced by their order of appearance.
 pub fn output(recording: &Recording) -> Vec<String> {
-    let first = recording
-        .lines
-        .iter()
-        .position(|line| line.contains("A mount namespace is"))
-        .unwrap_or(0);
-    let shown = recording.lines[first..]
-        .iter()
-        .take_while(|line| !line.contains(ENDED));
+    let first = recording.lines.iter().position(|line| line.contains("A mount namespace is")).unwrap_or(0);
+    let shown = recording.lines[first..].iter().take_while(|line| !line.contains(ENDED));
     let mut normaliser = Normaliser::default();
-    shown
-        .filter(|line| !is_kernel_message(line))
-        .map(|line| normaliser.line(line))
-        .collect()
+    shown.filter(|line| !is_kernel_message(line)).map(|line| normaliser.line(line)).collect()
 }
 
 /// Whether a line is a kernel's own: `[    1.234567] …`.
@@ -113,12 +84,7 @@ mod tests {
 
     fn recording(console: &str) -> Recording {
         let lines: Vec<String> = console.lines().map(str::to_owned).collect();
-        Recording {
-            closed: lines.iter().any(|line| line.ends_with(CLOSING_LINE)),
-            lines,
-            end: End::PoweredOff,
-            wall: Duration::ZERO,
-        }
+        Recording { closed: lines.iter().any(|line| line.ends_with(CLOSING_LINE)), lines, end: End::PoweredOff, wall: Duration::ZERO }
     }
 
     #[test]
@@ -133,10 +99,8 @@ mod tests {
 
     #[test]
     fn the_output_is_what_stands_between_and_kernel_messages_go() {
-        let console = "firmware\nA mount namespace is x\n  #77 #3 /\n[    2.5] clocksource: tsc\n[x] stays\ngraft-tools: demonstration ended with 0";
-        assert_eq!(
-            output(&recording(console)),
-            ["A mount namespace is x", " #m1 #m2 /", "[x] stays"]
-        );
+        let console =
+            "firmware\nA mount namespace is x\n  #77 #3 /\n[    2.5] clocksource: tsc\n[x] stays\ngraft-tools: demonstration ended with 0";
+        assert_eq!(output(&recording(console)), ["A mount namespace is x", " #m1 #m2 /", "[x] stays"]);
     }
 }

@@ -9,6 +9,7 @@
 //! | which kernel? | [`kernel`] |
 //! | how does a boot run and end? | [`boot`], [`console`] |
 //! | what does `make run` show? | [`demo`] |
+//! | what do others' programs print? | [`foreign`] |
 //! | where do two kernels differ? | [`compare`] |
 //! | what did the tests say? | [`libtest`], [`suites`] |
 //! | what does a person who waits see? | [`progress`] |
@@ -17,6 +18,7 @@ pub mod boot;
 pub mod compare;
 pub mod console;
 pub mod demo;
+pub mod foreign;
 pub mod guest;
 pub mod image;
 pub mod kernel;

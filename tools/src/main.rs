@@ -3,8 +3,10 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use graft_tools::boot::{self, Limits, Machine, Watcher};
+use graft_tools::boot::{self, Limits, Machine, Unwatched, Watcher};
+use graft_tools::compare::difference;
 use graft_tools::demo;
+use graft_tools::foreign::Foreign;
 use graft_tools::kernel::{Kernel, Kernels};
 use graft_tools::progress::Progress;
 use graft_tools::suites;
@@ -71,6 +73,14 @@ enum Task {
         #[arg(long)]
         console: bool,
     },
+    /// Boot an image of Debian's programs, driven by a long script, and print what it printed; under both kernels: the difference.
+    Foreign {
+        /// Which image.
+        image: Foreign,
+        /// Which kernels.
+        #[arg(long, default_value = "both")]
+        kernel: Kernels,
+    },
     /// Print the file of a kernel, fetching Linux if need be.
     KernelFile {
         /// Which kernel.
@@ -101,19 +111,12 @@ fn run(task: Task) -> Result<bool> {
             machine.memory_mib = memory;
             if interactive { boot_interactively(&machine) } else { boot_and_show(&machine, limit, until) }
         }
-        Task::Run {
-            kernel,
-            debug,
-            no_shell,
-        } => {
+        Task::Run { kernel, debug, no_shell } => {
             let shell = !no_shell && std::io::stdin().is_terminal();
             run_demonstration(&workspace, kernel, debug, shell)
         }
-        Task::Suites {
-            kernel,
-            filter,
-            console,
-        } => run_suites(&workspace, kernel, filter.as_deref(), console),
+        Task::Suites { kernel, filter, console } => run_suites(&workspace, kernel, filter.as_deref(), console),
+        Task::Foreign { image, kernel } => run_foreign(&workspace, image, kernel),
         Task::KernelFile { kernel } => {
             println!("{}", kernel.file(&workspace, &|text| eprintln!("{text}"))?.display());
             Ok(true)
@@ -147,28 +150,16 @@ fn boot_and_show(machine: &Machine, limit_seconds: u64, until: Option<String>) -
     Ok(well)
 }
 
-fn run_demonstration(
-    workspace: &Workspace,
-    kernel: Kernel,
-    debug: bool,
-    shell: bool,
-) -> Result<bool> {
+fn run_demonstration(workspace: &Workspace, kernel: Kernel, debug: bool, shell: bool) -> Result<bool> {
     let progress = Progress::new(false);
     let mut machine = demo::machine(workspace, kernel, shell, &|text| progress.say(text))?;
     drop(progress);
     if debug {
         // -s: a GDB stub on port 1234. -S: the processor waits for the debugger's `continue`.
-        machine
-            .qemu_arguments
-            .extend(["-s", "-S"].map(str::to_owned));
+        machine.qemu_arguments.extend(["-s", "-S"].map(str::to_owned));
         eprintln!("QEMU waits for a debugger on port 1234. In another terminal:");
-        eprintln!(
-            "    gdb {} -ex 'target remote :1234'",
-            machine.kernel.display()
-        );
-        eprintln!(
-            "then `hbreak` (a breakpoint in memory would be overwritten by the boot) and `continue`."
-        );
+        eprintln!("    gdb {} -ex 'target remote :1234'", machine.kernel.display());
+        eprintln!("then `hbreak` (a breakpoint in memory would be overwritten by the boot) and `continue`.");
         eprintln!("To end QEMU: Ctrl-A, then x.");
         return boot_interactively(&machine);
     }
@@ -185,12 +176,33 @@ fn run_demonstration(
     }
 }
 
-fn run_suites(
-    workspace: &Workspace,
-    kernels: Kernels,
-    filter: Option<&str>,
-    console: bool,
-) -> Result<bool> {
+fn run_foreign(workspace: &Workspace, image: Foreign, kernels: Kernels) -> Result<bool> {
+    let progress = Progress::new(false);
+    let mut outputs = Vec::new();
+    let mut well = true;
+    for &kernel in kernels.list() {
+        progress.say(&format!("{image} on {kernel}"));
+        let recording = image.run(workspace, kernel, &|text| progress.say(text), &mut Unwatched)?;
+        if let Some(complaint) = recording.complaint() {
+            progress.print(&format!("{image} on {kernel}: {complaint}\n{}", recording.last_lines()));
+            well = false;
+        }
+        outputs.push(image.output(&recording));
+    }
+    match outputs.as_slice() {
+        [linux, graft] => match difference(linux, graft) {
+            Some(difference) => {
+                progress.print(&difference);
+                well = false;
+            }
+            None => progress.print(&format!("{image}: {} lines, the same on both kernels", linux.len())),
+        },
+        only => only.iter().flatten().for_each(|line| progress.print(line)),
+    }
+    Ok(well)
+}
+
+fn run_suites(workspace: &Workspace, kernels: Kernels, filter: Option<&str>, console: bool) -> Result<bool> {
     let suites = suites::build(workspace)?;
     let mut well = true;
     for &kernel in kernels.list() {
