@@ -59,7 +59,7 @@ fn mmap_has_the_errors_of_its_manual() {
         assert_errno!(map_at(0xffff_8000_0000_0000, PAGE, MAP_FIXED), ENOMEM);
         assert_errno!(map_at(0, usize::MAX, 0), ENOMEM);
         assert_errno!(map_at(0, 1 << 62, 0), ENOMEM);
-        assert_errno!(map_at(0x7fff_ffff_f000, 2 * PAGE, MAP_FIXED), ENOMEM);
+        assert_errno!(map_at(0xff_ffff_ffff_f000, 2 * PAGE, MAP_FIXED), ENOMEM);
         let reader = File::open("/proc/self/exe").expect("open");
         assert_errno!(syscall!(SYS_mmap, 0usize, PAGE, READ_WRITE, MAP_SHARED, &reader, 0), EACCES);
         assert_errno!(syscall!(SYS_mmap, 0usize, PAGE, PROT_READ, MAP_SHARED, &reader, 100), EINVAL);
