@@ -1,5 +1,6 @@
 //! The 16550 UART at COM1: the console's line.
 
+use crate::arch::interrupts;
 use crate::sync::SpinLock;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use uart_16550::SerialPort;
@@ -29,13 +30,27 @@ pub fn write_bytes(bytes: &[u8]) {
     }
 }
 
+/// Breaks the port's lock, for a panic.
+///
+/// # Safety
+/// Nobody who held the lock runs again.
+pub unsafe fn force_unlock() {
+    // SAFETY: the caller's.
+    unsafe { PORT.force_unlock() };
+}
+
+/// Lets received bytes interrupt.
+pub fn enable_receiving() {
+    interrupts::set_handler(interrupts::SERIAL_VECTOR, receive);
+}
+
 /// From now on each received byte goes to `receiver`, from interrupt handling: it must not block.
 pub fn set_receiver(receiver: fn(u8)) {
     RECEIVER.store(receiver as usize, Ordering::Release);
 }
 
 /// Takes in what has arrived. Called for the line's interrupt.
-pub fn receive() {
+fn receive() {
     loop {
         let byte = PORT.lock().as_mut().and_then(|port| port.try_receive().ok());
         let Some(byte) = byte else { return };
