@@ -14,7 +14,23 @@ mod syscall;
 mod task;
 mod time;
 
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    loop {}
+use arch::{command_line, start_info};
+
+/// Where `arch::boot` arrives, in long mode on the boot stack, with the physical address of the PVH start info.
+extern "C" fn main(start_info: u64) -> ! {
+    dev::serial::init();
+    dev::kmsg::init();
+    arch::init_early(start_info);
+    mm::frame::init(start_info::information());
+    let line = command_line::command_line();
+    dev::kmsg::set_console_level(line.log_level);
+    arch::init_devices();
+    time::clock::init();
+    time::timer::init();
+    dev::serial::enable_receiving();
+    log::info!("Graft kernel {}", env!("CARGO_PKG_VERSION"));
+    log::info!("Command line: {}", alloc::string::String::from_utf8_lossy(command_line::text()));
+    let memory = mm::frame::statistics();
+    log::info!("Memory: {}K/{}K available", memory.free_pages * 4, memory.total_pages * 4);
+    panic!("no init");
 }
