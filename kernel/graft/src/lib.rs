@@ -2,10 +2,30 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-/// A mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MountId(u64);
+extern crate alloc;
 
-/// A mount namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NamespaceId(u64);
+mod arena;
+mod caller;
+pub mod flags;
+mod forest;
+mod group;
+mod ids;
+mod lookup;
+mod mount;
+mod namespace;
+mod numbers;
+mod pins;
+mod refusal;
+mod released;
+pub mod seam;
+mod seam_draft;
+mod tree;
+
+pub use caller::{Caller, NewMount, Place};
+pub use forest::Forest;
+pub use ids::{GroupId, MountId, NamespaceId};
+pub use lookup::Situation;
+pub use refusal::{Errno, Refusal, Rule};
+pub use released::Released;
+pub use seam::Vfs;
+pub use seam_draft::*;
