@@ -8,6 +8,7 @@ use alloc::{sync::Arc, vec::Vec};
 /// A descriptor number, as programs pass it.
 pub type Fd = i32;
 
+#[derive(Clone)]
 struct Slot {
     file: Arc<OpenFile>,
     close_on_exec: bool,
@@ -18,44 +19,104 @@ pub struct FdTable {
     slots: SpinLock<Vec<Option<Slot>>>,
 }
 
-#[allow(missing_docs, unused_variables)]
 impl FdTable {
+    /// An empty table.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { slots: SpinLock::new(Vec::new()) })
     }
+
     /// The open file; `EBADF` if there is none.
     pub fn get(&self, fd: Fd) -> Result<Arc<OpenFile>> {
-        let slots = self.slots.lock();
-        let slot = usize::try_from(fd).ok().and_then(|fd| slots.get(fd)).and_then(Option::as_ref);
-        slot.map(|slot| slot.file.clone()).ok_or(Errno::BADF)
+        self.with_slot(fd, |slot| slot.file.clone())
     }
+
     /// The lowest free number from `minimum` on; `EMFILE` at the caller's `RLIMIT_NOFILE` (`limit`).
     pub fn insert(&self, file: Arc<OpenFile>, close_on_exec: bool, minimum: Fd, limit: u64) -> Result<Fd> {
-        todo!()
+        let mut slots = self.slots.lock();
+        let minimum = usize::try_from(minimum).map_err(|_| Errno::INVAL)?;
+        let free = slots.iter().skip(minimum).position(Option::is_none).map_or(slots.len().max(minimum), |index| minimum + index);
+        let number = number_below(free, limit).ok_or(Errno::MFILE)?;
+        grow_to(&mut slots, free + 1)?;
+        slots[free] = Some(Slot { file, close_on_exec });
+        Ok(number)
     }
-    /// Puts `file` at `fd` (`dup2`), giving back what was there.
+
+    /// Puts `file` at `fd` (`dup2`), giving back what was there. `EBADF` at or above `limit`.
     pub fn replace(&self, fd: Fd, file: Arc<OpenFile>, close_on_exec: bool, limit: u64) -> Result<Option<Arc<OpenFile>>> {
-        todo!()
+        let index = usize::try_from(fd).map_err(|_| Errno::BADF)?;
+        number_below(index, limit).ok_or(Errno::BADF)?;
+        let mut slots = self.slots.lock();
+        if slots.len() <= index {
+            grow_to(&mut slots, index + 1)?;
+        }
+        Ok(slots[index].replace(Slot { file, close_on_exec }).map(|slot| slot.file))
     }
+
+    /// Takes a file out. `EBADF` if there is none.
     pub fn remove(&self, fd: Fd) -> Result<Arc<OpenFile>> {
-        todo!()
+        let index = usize::try_from(fd).map_err(|_| Errno::BADF)?;
+        let taken = self.slots.lock().get_mut(index).and_then(Option::take);
+        taken.map(|slot| slot.file).ok_or(Errno::BADF)
     }
+
+    /// Whether exec closes it.
     pub fn close_on_exec(&self, fd: Fd) -> Result<bool> {
-        todo!()
+        self.with_slot(fd, |slot| slot.close_on_exec)
     }
+
+    /// `FD_CLOEXEC`.
     pub fn set_close_on_exec(&self, fd: Fd, value: bool) -> Result<()> {
-        todo!()
+        self.with_slot(fd, |slot| slot.close_on_exec = value)
     }
+
     /// A copy for fork.
     pub fn duplicate(&self) -> Result<Arc<Self>> {
-        todo!()
+        let slots = self.slots.lock();
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(slots.len()).map_err(|_| Errno::NOMEM)?;
+        copy.extend(slots.iter().cloned());
+        Ok(Arc::new(Self { slots: SpinLock::new(copy) }))
     }
-    /// Takes out what exec closes.
+
+    /// Takes out what exec closes. The caller closes each with [`OpenFile::descriptor_closed`].
     pub fn take_close_on_exec(&self) -> Vec<Arc<OpenFile>> {
-        todo!()
+        let mut slots = self.slots.lock();
+        let closing = slots.iter_mut().filter(|slot| slot.as_ref().is_some_and(|slot| slot.close_on_exec));
+        closing.filter_map(Option::take).map(|slot| slot.file).collect()
     }
+
     /// All open numbers, in order, for `/proc/PID/fd` and `close_range`.
     pub fn open_numbers(&self) -> Vec<Fd> {
-        todo!()
+        let slots = self.slots.lock();
+        slots.iter().enumerate().filter(|(_, slot)| slot.is_some()).map(|(index, _)| index as Fd).collect()
+    }
+
+    fn with_slot<T>(&self, fd: Fd, use_slot: impl FnOnce(&mut Slot) -> T) -> Result<T> {
+        let mut slots = self.slots.lock();
+        let slot = usize::try_from(fd).ok().and_then(|fd| slots.get_mut(fd)).and_then(Option::as_mut);
+        slot.map(use_slot).ok_or(Errno::BADF)
+    }
+}
+
+/// The number as a program sees it, if it is below `limit`.
+fn number_below(index: usize, limit: u64) -> Option<Fd> {
+    let number = Fd::try_from(index).ok()?;
+    ((index as u64) < limit).then_some(number)
+}
+
+fn grow_to(slots: &mut Vec<Option<Slot>>, len: usize) -> Result<()> {
+    if slots.len() < len {
+        slots.try_reserve(len - slots.len()).map_err(|_| Errno::MFILE)?;
+        slots.resize_with(len, || None);
+    }
+    Ok(())
+}
+
+impl Drop for FdTable {
+    /// The last thread that used the table is gone: its files are closed as `close(2)` would.
+    fn drop(&mut self) {
+        for slot in core::mem::take(self.slots.get_mut()).into_iter().flatten() {
+            slot.file.descriptor_closed();
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! Open file descriptions (`open(2)`): what descriptors refer to.
 
 use crate::errno::{Errno, Result};
-use crate::fs::{Inode, Path, PollEvents, PollTable};
+use crate::fs::{Inode, Path, PollEvents, PollTable, mount};
 use crate::mm::IoBuffer;
+use crate::mm::address_space::{MappedFile, Mappings, PageSource};
 use crate::task::{Credentials, SleepMutex};
 use alloc::sync::Arc;
 use bitflags::bitflags;
 use core::any::Any;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 bitflags! {
     /// `O_*` of `open(2)` on x86-64.
@@ -42,9 +43,14 @@ impl OpenFlags {
         !self.contains(Self::PATH) && !self.contains(Self::WRONLY)
     }
 
-    /// Whether writes are allowed.
+    /// Whether writes are allowed. The access mode 3 of `open(2)` (both bits) allows neither.
     pub fn writable(self) -> bool {
-        !self.contains(Self::PATH) && self.intersects(Self::WRONLY | Self::RDWR)
+        !self.contains(Self::PATH) && self.contains(Self::WRONLY) != self.contains(Self::RDWR)
+    }
+
+    /// What `F_GETFL` shows: all but the flags that mean something only while opening.
+    pub fn status(self) -> Self {
+        self - (Self::CREAT | Self::EXCL | Self::NOCTTY | Self::TRUNC | Self::CLOEXEC)
     }
 }
 
@@ -71,9 +77,105 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
+    /// A description of an object that is open already: what `pipe`, `socket`, `eventfd` and the like hand out. It holds no write
+    /// access on its mount; opening by name (`fs::open`) takes that.
+    pub fn new(path: Path, inode: Arc<Inode>, flags: OpenFlags, credentials: Arc<Credentials>, ops: Arc<dyn FileOps>) -> Arc<Self> {
+        Arc::new(Self::with_access(path, inode, flags, credentials, ops, false))
+    }
+
+    /// As [`Self::new`]; with `holds_write_access` it gives back, at its end, write access on mount and inode.
+    pub(in crate::fs) fn with_access(
+        path: Path,
+        inode: Arc<Inode>,
+        flags: OpenFlags,
+        credentials: Arc<Credentials>,
+        ops: Arc<dyn FileOps>,
+        holds_write_access: bool,
+    ) -> Self {
+        Self {
+            path,
+            inode,
+            flags: AtomicU32::new(flags.status().bits()),
+            position: SleepMutex::new(0),
+            credentials,
+            ops,
+            owner: AtomicU32::new(0),
+            holds_write_access,
+        }
+    }
+
     /// The file as the type that the filesystem made it, for ioctls, epoll, sockets….
     pub fn downcast<T: FileOps>(&self) -> Option<&T> {
         (&*self.ops as &dyn Any).downcast_ref()
+    }
+
+    /// The status flags now.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Changes the status flags (`F_SETFL`, `FIONBIO`).
+    pub fn change_flags(&self, clear: OpenFlags, set: OpenFlags) {
+        let change = |bits| Some((bits & !clear.bits()) | set.bits());
+        let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    }
+
+    /// Whether it was opened with `O_PATH`: it names a place and nothing more (`EBADF` for everything else).
+    pub fn is_path_only(&self) -> bool {
+        self.flags().contains(OpenFlags::PATH)
+    }
+
+    /// Whether operations must not block.
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// A descriptor of the file was taken out of a table: `flush` of the filesystem, and the process's record locks.
+    pub fn descriptor_closed(&self) -> Result<()> {
+        if self.is_path_only() {
+            return Ok(());
+        }
+        self.ops.flush(self)
+    }
+
+    /// The file as something that can be mapped; `ENODEV` if it cannot. Holding the description keeps the mount busy (U7).
+    pub fn mapped(self: &Arc<Self>) -> Result<Arc<dyn MappedFile>> {
+        let pages = match self.ops.mapping(self) {
+            Some(FileMapping::Pages(pages)) => Some(pages),
+            Some(FileMapping::Anonymous) => None,
+            None => self.inode.ops.pages(&self.inode),
+        };
+        let pages = pages.ok_or(Errno::NODEV)?;
+        Ok(Arc::new(MappedOpenFile { file: self.clone(), pages }))
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if !self.is_path_only() {
+            self.ops.clone().release(self);
+        }
+        if self.holds_write_access {
+            self.inode.release_write_access();
+            mount::release_write_access(self.path.mount());
+        }
+    }
+}
+
+/// An open file behind an area of memory.
+pub struct MappedOpenFile {
+    /// The description that was mapped.
+    pub file: Arc<OpenFile>,
+    pages: Arc<dyn PageSource>,
+}
+
+impl MappedFile for MappedOpenFile {
+    fn pages(&self) -> &Arc<dyn PageSource> {
+        &self.pages
+    }
+
+    fn mappings(&self) -> &Mappings {
+        &self.file.inode.mappings
     }
 }
 
@@ -161,5 +263,5 @@ pub enum FileMapping {
     /// Memory of the mapping's own (`/dev/zero`): `Backing::Anonymous` or `SharedAnonymous`, the offset ignored.
     Anonymous,
     /// The device's own pages.
-    Pages(Arc<dyn crate::mm::address_space::PageSource>),
+    Pages(Arc<dyn PageSource>),
 }

@@ -7,6 +7,7 @@ use crate::sync::SpinLock;
 use crate::task::{Credentials, SleepMutex};
 use alloc::{sync::Arc, vec::Vec};
 use core::any::Any;
+use core::sync::atomic::Ordering;
 
 /// What kind of file (`S_IFMT`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,37 @@ pub struct AttributeChange {
     pub changed: Option<Timestamp>,
 }
 
+impl Attributes {
+    /// Those of a new file: all times are now, nothing in it.
+    pub fn new(mode: u32, uid: u32, gid: u32) -> Self {
+        let now = crate::time::clock::realtime();
+        Self {
+            mode: mode & 0o7777,
+            uid,
+            gid,
+            links: 1,
+            size_bytes: 0,
+            blocks: 0,
+            accessed: now,
+            modified: now,
+            changed: now,
+            created: now,
+        }
+    }
+}
+
+impl AttributeChange {
+    /// Enters all but the size into `attributes`.
+    pub fn apply_to(&self, attributes: &mut Attributes) {
+        attributes.mode = self.mode.unwrap_or(attributes.mode);
+        attributes.uid = self.uid.unwrap_or(attributes.uid);
+        attributes.gid = self.gid.unwrap_or(attributes.gid);
+        attributes.accessed = self.accessed.unwrap_or(attributes.accessed);
+        attributes.modified = self.modified.unwrap_or(attributes.modified);
+        attributes.changed = self.changed.unwrap_or(attributes.changed);
+    }
+}
+
 /// A file apart from its names. One in memory for each file of a superblock while it is in use.
 pub struct Inode {
     /// The filesystem instance.
@@ -117,9 +149,74 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// A file of `superblock`. The filesystem keeps it, or a way to make it again, where its `lookup` finds it.
+    pub fn new(
+        superblock: &Arc<SuperBlock>,
+        number: u64,
+        file_type: FileType,
+        device: u64,
+        attributes: Attributes,
+        ops: Arc<dyn InodeOps>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            superblock: superblock.clone(),
+            number,
+            file_type,
+            device,
+            attributes: SpinLock::new(attributes),
+            lock: SleepMutex::new(()),
+            ops,
+            locks: Default::default(),
+            watches: Default::default(),
+            mappings: Default::default(),
+            writers: core::sync::atomic::AtomicI32::new(0),
+        })
+    }
+
+    /// Sets the number of names, and keeps count of the files that have none but are still in use (M4).
+    pub fn set_links(&self, links: u32) {
+        let before = core::mem::replace(&mut self.attributes.lock().links, links);
+        match (before, links) {
+            (0, 1..) => self.superblock.unlinked_open.fetch_sub(1, Ordering::Relaxed),
+            (1.., 0) => self.superblock.unlinked_open.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// Takes write access for an open file: `ETXTBSY` while the file is being executed.
+    pub fn take_write_access(&self) -> Result<()> {
+        let taken = self.writers.fetch_update(Ordering::AcqRel, Ordering::Acquire, |writers| (writers >= 0).then_some(writers + 1));
+        taken.map(|_| ()).map_err(|_| Errno::TXTBSY)
+    }
+
+    /// Gives back what [`Self::take_write_access`] took.
+    pub fn release_write_access(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Keeps writers out while the file is executed: `ETXTBSY` if there are any.
+    pub fn deny_write_access(&self) -> Result<()> {
+        let denied = self.writers.fetch_update(Ordering::AcqRel, Ordering::Acquire, |writers| (writers <= 0).then_some(writers - 1));
+        denied.map(|_| ()).map_err(|_| Errno::TXTBSY)
+    }
+
+    /// Gives back what [`Self::deny_write_access`] took.
+    pub fn allow_write_access(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The filesystem's own type behind the inode.
     pub fn downcast<T: InodeOps>(&self) -> Option<&T> {
         (&*self.ops as &dyn Any).downcast_ref()
+    }
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        if self.attributes.get_mut().links == 0 && self.ops.counts_unlinked() {
+            self.superblock.unlinked_open.fetch_sub(1, Ordering::Relaxed);
+            self.ops.clone().evict(self);
+        }
     }
 }
 
@@ -236,6 +333,11 @@ pub trait InodeOps: Any + Send + Sync {
     /// `removexattr(2)`.
     fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
         Err(Errno::OPNOTSUPP)
+    }
+
+    /// Whether the filesystem keeps the number of names through [`Inode::set_links`].
+    fn counts_unlinked(&self) -> bool {
+        false
     }
 
     /// The last name and the last open file are gone (`links` is 0 and the inode is being dropped).

@@ -1,1 +1,144 @@
-//! Who may do what to a file: mode bits, sticky, capabilities, access(2).
+//! Who may do what with a file: mode bits, capabilities, sticky directories (`path_resolution(7)`, `capabilities(7)`).
+
+use crate::errno::{Errno, Result};
+use crate::fs::{Attributes, FileType, Inode};
+use crate::task::{Capabilities, Credentials};
+use bitflags::bitflags;
+
+bitflags! {
+    /// What somebody wants to do: `R_OK`, `W_OK`, `X_OK` of `access(2)`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Access: u32 {
+        /// Run a file, search a directory.
+        const EXECUTE = 1;
+        /// Change the content.
+        const WRITE = 2;
+        /// See the content.
+        const READ = 4;
+    }
+}
+
+/// Set-user-id of a mode.
+pub const SET_UID: u32 = 0o4000;
+/// Set-group-id of a mode.
+pub const SET_GID: u32 = 0o2000;
+/// The sticky bit of a mode.
+pub const STICKY: u32 = 0o1000;
+/// Execution by the group.
+pub const GROUP_EXECUTE: u32 = 0o010;
+
+/// Whether the credentials have a capability over a file: in their own user namespace, which must know the file's owner and group
+/// (`user_namespaces(7)`).
+pub fn capable_over(credentials: &Credentials, attributes: &Attributes, capability: Capabilities) -> bool {
+    let namespace = &credentials.user_namespace;
+    credentials.capable_in(capability, namespace)
+        && namespace.uid_from_global(attributes.uid).is_some()
+        && namespace.gid_from_global(attributes.gid).is_some()
+}
+
+/// Whether the credentials are the owner's, or may act as the owner (`CAP_FOWNER`).
+pub fn is_owner_or_capable(credentials: &Credentials, attributes: &Attributes) -> bool {
+    credentials.filesystem_uid == attributes.uid
+        || (credentials.user_namespace.uid_from_global(attributes.uid).is_some()
+            && credentials.capable_in(Capabilities::FOWNER, &credentials.user_namespace))
+}
+
+/// Checks the mode bits and capabilities, and that a read-only superblock is not written to. (The mount's own flag is checked where
+/// the mount is known.) `EACCES`, or `EROFS`.
+pub fn check(inode: &Inode, credentials: &Credentials, access: Access) -> Result<()> {
+    let kept_on_disk = matches!(inode.file_type, FileType::Regular | FileType::Directory | FileType::Symlink);
+    if access.contains(Access::WRITE) && kept_on_disk && inode.superblock.is_read_only() {
+        return Err(Errno::ROFS);
+    }
+    if let Some(answer) = inode.ops.permission(inode, credentials, access.bits()) {
+        return answer;
+    }
+    let attributes = inode.ops.attributes(inode)?;
+    if mode_allows(&attributes, credentials, access) || capability_allows(inode.file_type, &attributes, credentials, access) {
+        Ok(())
+    } else {
+        Err(Errno::ACCES)
+    }
+}
+
+/// The class that counts is the first that fits: owner, group, others.
+fn mode_allows(attributes: &Attributes, credentials: &Credentials, access: Access) -> bool {
+    let bits = if credentials.filesystem_uid == attributes.uid {
+        attributes.mode >> 6
+    } else if credentials.in_group(attributes.gid) {
+        attributes.mode >> 3
+    } else {
+        attributes.mode
+    };
+    Access::from_bits_truncate(bits & 0o7).contains(access)
+}
+
+/// `CAP_DAC_READ_SEARCH` reads files and reads and searches directories; `CAP_DAC_OVERRIDE` does all, but runs only what somebody may run.
+fn capability_allows(file_type: FileType, attributes: &Attributes, credentials: &Credentials, access: Access) -> bool {
+    let has = |capability| capable_over(credentials, attributes, capability);
+    if file_type == FileType::Directory {
+        return (!access.contains(Access::WRITE) && has(Capabilities::DAC_READ_SEARCH)) || has(Capabilities::DAC_OVERRIDE);
+    }
+    let only_reads = access == Access::READ;
+    let runs_what_nobody_may = access.contains(Access::EXECUTE) && attributes.mode & 0o111 == 0;
+    (only_reads && has(Capabilities::DAC_READ_SEARCH)) || (!runs_what_nobody_may && has(Capabilities::DAC_OVERRIDE))
+}
+
+/// Whether an entry of `directory` may be taken away: write and search permission, and in a sticky directory only by the owner of the
+/// entry or of the directory, or with `CAP_FOWNER`. `EPERM` for the sticky rule.
+pub fn check_delete(directory: &Inode, entry: &Inode, credentials: &Credentials) -> Result<()> {
+    check(directory, credentials, Access::WRITE | Access::EXECUTE)?;
+    let directory_attributes = directory.ops.attributes(directory)?;
+    if directory_attributes.mode & STICKY == 0 {
+        return Ok(());
+    }
+    let entry_attributes = entry.ops.attributes(entry)?;
+    let own = [entry_attributes.uid, directory_attributes.uid].contains(&credentials.filesystem_uid);
+    if own || capable_over(credentials, &entry_attributes, Capabilities::FOWNER) { Ok(()) } else { Err(Errno::PERM) }
+}
+
+/// Owner, group and mode of a new file: the group of a set-group-id directory passes to what is made in it, and directories pass the
+/// bit on. A set-group-id executable by somebody outside the group loses the bit.
+pub fn new_file_attributes(directory: &Inode, credentials: &Credentials, mode: u32, is_directory: bool) -> Result<Attributes> {
+    let parent = directory.ops.attributes(directory)?;
+    let namespace = &credentials.user_namespace;
+    let known = namespace.uid_from_global(credentials.filesystem_uid).is_some() && namespace.gid_from_global(credentials.filesystem_gid).is_some();
+    if !known {
+        return Err(Errno::OVERFLOW);
+    }
+    let mut attributes = Attributes::new(mode, credentials.filesystem_uid, credentials.filesystem_gid);
+    if parent.mode & SET_GID != 0 {
+        attributes.gid = parent.gid;
+        if is_directory {
+            attributes.mode |= SET_GID;
+        } else if attributes.mode & (SET_GID | GROUP_EXECUTE) == SET_GID | GROUP_EXECUTE
+            && !credentials.in_group(parent.gid)
+            && !capable_over(credentials, &parent, Capabilities::FSETID)
+        {
+            attributes.mode &= !SET_GID;
+        }
+    }
+    Ok(attributes)
+}
+
+/// The mode after a write or a change of owner by somebody without `CAP_FSETID`: set-user-id goes, set-group-id goes where the group may
+/// execute. (Without group execution the bit once meant mandatory locks; it goes if the caller is not in the group.)
+pub fn without_set_ids(attributes: &Attributes, credentials: &Credentials) -> u32 {
+    let mut mode = attributes.mode & !SET_UID;
+    let group_bit_counts = attributes.mode & GROUP_EXECUTE != 0
+        || (!credentials.in_group(attributes.gid) && !capable_over(credentials, attributes, Capabilities::FSETID));
+    if group_bit_counts {
+        mode &= !SET_GID;
+    }
+    mode
+}
+
+/// The credentials as `access(2)` sees them: the real ids, and capabilities as the real user has them.
+pub fn with_real_ids(credentials: &Credentials) -> Credentials {
+    let mut real = credentials.clone();
+    real.filesystem_uid = credentials.uid;
+    real.filesystem_gid = credentials.gid;
+    let is_root = credentials.user_namespace.uid_from_global(credentials.uid) == Some(0);
+    real.effective = if is_root { credentials.permitted } else { Capabilities::empty() };
+    real
+}

@@ -6,7 +6,7 @@ use crate::sync::SpinLock;
 use crate::task::{Credentials, UserNamespace};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::any::Any;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A filesystem type as `/proc/filesystems` lists it.
 pub trait FileSystemType: Send + Sync {
@@ -53,6 +53,8 @@ pub struct MountRequest {
 
 /// One filesystem instance (O1).
 pub struct SuperBlock {
+    /// Unique for the life of the kernel.
+    pub key: u64,
     /// `st_dev`, and MAJ:MIN of mountinfo, in `makedev(3)` encoding.
     pub device: u64,
     /// The type.
@@ -63,12 +65,156 @@ pub struct SuperBlock {
     pub flags: AtomicU32,
     /// Whose privileges govern it.
     pub owner: Arc<UserNamespace>,
-    /// The top directory (or file).
+    /// The top directory (or file). It, its inode and the instance hold each other until the instance shuts down.
     pub root: SpinLock<Option<Arc<Dentry>>>,
     /// Files open for writing and files unlinked while open, for M4 (EBUSY on remount read-only) beyond graft's count per mount.
     pub unlinked_open: AtomicU32,
     /// The filesystem's part.
     pub ops: Arc<dyn SuperBlockOps>,
+    /// Mounts of it (and what else holds it active): it shuts down when the last goes.
+    active: AtomicU32,
+    /// The number of `device`, if it was taken from the pool.
+    anonymous_minor: Option<u32>,
+}
+
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+
+/// Which minors of major 0 are taken, a bit each: filesystems without a device get the lowest free one.
+static ANONYMOUS_MINORS: SpinLock<Vec<u64>> = SpinLock::new(Vec::new());
+
+fn take_anonymous_minor() -> u32 {
+    let mut taken = ANONYMOUS_MINORS.lock();
+    if taken.is_empty() {
+        // Minor 0 of major 0 stands for no device.
+        taken.push(1);
+    }
+    let index = taken.iter().position(|word| *word != u64::MAX).unwrap_or_else(|| {
+        taken.push(0);
+        taken.len() - 1
+    });
+    let bit = taken[index].trailing_ones();
+    taken[index] |= 1 << bit;
+    index as u32 * 64 + bit
+}
+
+fn give_back_anonymous_minor(minor: u32) {
+    if let Some(word) = ANONYMOUS_MINORS.lock().get_mut(minor as usize / 64) {
+        *word &= !(1 << (minor % 64));
+    }
+}
+
+impl SuperBlock {
+    /// An instance without a device, and without a root yet ([`Self::set_root`]).
+    pub fn new(
+        file_system: &'static dyn FileSystemType,
+        flags: u32,
+        owner: Arc<UserNamespace>,
+        subtype: Option<String>,
+        ops: Arc<dyn SuperBlockOps>,
+    ) -> Arc<Self> {
+        Self::new_on(file_system, flags, owner, subtype, ops, None)
+    }
+
+    /// An instance on a block device, whose number it takes (`None`: as [`Self::new`]).
+    pub fn new_on(
+        file_system: &'static dyn FileSystemType,
+        flags: u32,
+        owner: Arc<UserNamespace>,
+        subtype: Option<String>,
+        ops: Arc<dyn SuperBlockOps>,
+        block_device: Option<u64>,
+    ) -> Arc<Self> {
+        let anonymous_minor = if block_device.is_some() { None } else { Some(take_anonymous_minor()) };
+        Arc::new(Self {
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            device: block_device.unwrap_or_else(|| make_device(0, anonymous_minor.unwrap_or(0))),
+            file_system,
+            subtype,
+            flags: AtomicU32::new(flags),
+            owner,
+            root: SpinLock::new(None),
+            unlinked_open: AtomicU32::new(0),
+            ops,
+            active: AtomicU32::new(0),
+            anonymous_minor,
+        })
+    }
+
+    /// Gives the instance its top.
+    pub fn set_root(self: &Arc<Self>, inode: Arc<Inode>) {
+        let root = Dentry::new_root(self, inode, b"/");
+        let old = self.root.lock().replace(root);
+        drop(old);
+    }
+
+    /// The top; `None` once it has shut down.
+    pub fn root_dentry(&self) -> Option<Arc<Dentry>> {
+        self.root.lock().clone()
+    }
+
+    /// Whether changes are refused (`EROFS`).
+    pub fn is_read_only(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & linux_raw_sys::general::MS_RDONLY != 0
+    }
+
+    /// The filesystem's own type behind the instance.
+    pub fn downcast<T: SuperBlockOps>(&self) -> Option<&T> {
+        (&*self.ops as &dyn Any).downcast_ref()
+    }
+}
+
+impl Drop for SuperBlock {
+    fn drop(&mut self) {
+        if let Some(minor) = self.anonymous_minor {
+            give_back_anonymous_minor(minor);
+        }
+    }
+}
+
+/// A device number in the encoding that `stat(2)` shows for small numbers: minor 0–7, major 8–19, upper minor 20–31, upper major 44…
+pub fn make_device(major: u32, minor: u32) -> u64 {
+    let (major, minor) = (u64::from(major), u64::from(minor));
+    (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32)
+}
+
+/// Major and minor of a device number.
+pub fn split_device(device: u64) -> (u32, u32) {
+    let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
+    let minor = (device & 0xff) | ((device >> 12) & 0xffff_ff00);
+    (major as u32, minor as u32)
+}
+
+/// A handle that keeps an instance active: each mount has one. The filesystem shuts down with the last (O17).
+pub struct ActiveSuperBlock(Arc<SuperBlock>);
+
+impl ActiveSuperBlock {
+    /// Makes an instance active, or more so.
+    pub fn new(superblock: Arc<SuperBlock>) -> Self {
+        superblock.active.fetch_add(1, Ordering::Relaxed);
+        Self(superblock)
+    }
+
+    /// The instance.
+    pub fn superblock(&self) -> &Arc<SuperBlock> {
+        &self.0
+    }
+}
+
+impl Clone for ActiveSuperBlock {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl Drop for ActiveSuperBlock {
+    fn drop(&mut self) {
+        if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.ops.shut_down(&self.0);
+            let root = self.0.root.lock().take();
+            super::dentry::forget_superblock(&self.0);
+            drop(root);
+        }
+    }
 }
 
 /// What `statfs(2)` shows.
@@ -109,6 +255,21 @@ pub trait SuperBlockOps: Any + Send + Sync {
     /// Whether lookups that found nothing may be remembered.
     fn caches_negative(&self) -> bool {
         true
+    }
+
+    /// Whether the cache may keep dentries that nobody uses. procfs says no: they would hold what the files stand for.
+    fn keeps_dentries(&self) -> bool {
+        true
+    }
+
+    /// The longest name in bytes (`ENAMETOOLONG` beyond).
+    fn name_max_bytes(&self) -> usize {
+        255
+    }
+
+    /// Whether programs may mount it and mount on it: pipes, sockets and the like say no (`SB_NOUSER`).
+    fn kernel_internal(&self) -> bool {
+        false
     }
 
     /// A dentry's path for ROOT in mountinfo and for readlink of `/proc/PID/fd/N` where it is not made of names (`net:[4026…]`, `pipe:[17]`, `/memfd:x`).
