@@ -1,1 +1,238 @@
-//! Filesystems that programs cannot mount: pipes, sockets, anonymous inodes, memfd.
+//! Files without a name: the kernel's own filesystems (pipefs, sockfs, anon_inodefs), which no program can mount, and the open
+//! files on them. `readlink` of `/proc/PID/fd/N` shows them as `pipe:[n]`, `socket:[n]`, `anon_inode:[eventpoll]`.
+
+use crate::errno::{Errno, Result};
+use crate::fs::fd_table::Fd;
+use crate::fs::inode::Attributes;
+use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
+use crate::fs::{Dentry, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, SuperBlock, pending, pipe};
+use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
+use crate::sync::{Lazy, SpinLock};
+use crate::task::{SleepMutex, UserNamespace, current};
+use alloc::{format, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use linux_raw_sys::general::{ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, SOCKFS_MAGIC};
+
+/// How the names of a kernel filesystem's files are made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// `pipe:[17]`, `socket:[18]`: by the inode's number.
+    Numbered(&'static str),
+    /// `anon_inode:[eventfd]`: by what the file is.
+    Named(&'static str),
+}
+
+/// A filesystem that only the kernel mounts.
+pub struct InternalFileSystem {
+    name: &'static str,
+    naming: Naming,
+    magic: u64,
+}
+
+impl FileSystemType for InternalFileSystem {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn check_option(&self, _key: &str, _value: Option<&[u8]>) -> Result<()> {
+        Err(Errno::INVAL)
+    }
+
+    // mount(2) of a filesystem with SB_NOUSER is EINVAL.
+    fn get_tree(&self, _request: &MountRequest) -> Result<Arc<SuperBlock>> {
+        Err(Errno::INVAL)
+    }
+}
+
+static PIPEFS_TYPE: InternalFileSystem =
+    InternalFileSystem { name: "pipefs", naming: Naming::Numbered("pipe"), magic: PIPEFS_MAGIC as u64 };
+static SOCKFS_TYPE: InternalFileSystem =
+    InternalFileSystem { name: "sockfs", naming: Naming::Numbered("socket"), magic: SOCKFS_MAGIC as u64 };
+static ANON_INODEFS_TYPE: InternalFileSystem =
+    InternalFileSystem { name: "anon_inodefs", naming: Naming::Named("anon_inode:"), magic: ANON_INODE_FS_MAGIC as u64 };
+
+/// The mounted instance of a kernel filesystem.
+pub struct Instance {
+    superblock: Arc<SuperBlock>,
+}
+
+static PIPEFS: Lazy<Instance> = Lazy::new(|| Instance::new(&PIPEFS_TYPE));
+static SOCKFS: Lazy<Instance> = Lazy::new(|| Instance::new(&SOCKFS_TYPE));
+static ANON_INODEFS: Lazy<Instance> = Lazy::new(|| Instance::new(&ANON_INODEFS_TYPE));
+
+/// Where pipes are.
+pub fn pipefs() -> &'static Instance {
+    &PIPEFS
+}
+
+/// Where sockets are.
+pub fn sockfs() -> &'static Instance {
+    &SOCKFS
+}
+
+impl Instance {
+    fn new(file_system: &'static InternalFileSystem) -> Self {
+        let superblock = Arc::new(SuperBlock {
+            device: pending::anonymous_device(),
+            file_system,
+            subtype: None,
+            flags: AtomicU32::new(0),
+            owner: UserNamespace::initial(),
+            root: SpinLock::new(None),
+            unlinked_open: AtomicU32::new(0),
+            ops: Arc::new(InternalSuperBlock { naming: file_system.naming, magic: file_system.magic }),
+        });
+        Self { superblock }
+    }
+
+    /// A new inode on the filesystem.
+    fn inode(&self, file_type: FileType, mode: u32, (uid, gid): (u32, u32), ops: Arc<dyn InodeOps>) -> Arc<Inode> {
+        /// Linux numbers the inodes of all its internal filesystems from one counter.
+        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+        let now = pending::real_time_ns();
+        Arc::new(Inode {
+            superblock: self.superblock.clone(),
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+            file_type,
+            device: 0,
+            attributes: SpinLock::new(Attributes {
+                mode,
+                uid,
+                gid,
+                links: 1,
+                size_bytes: 0,
+                blocks: 0,
+                accessed: now,
+                modified: now,
+                changed: now,
+                created: now,
+            }),
+            lock: SleepMutex::new(()),
+            ops,
+            locks: Default::default(),
+            watches: Default::default(),
+            mappings: Default::default(),
+            writers: AtomicI32::new(0),
+        })
+    }
+}
+
+struct InternalSuperBlock {
+    naming: Naming,
+    magic: u64,
+}
+
+impl SuperBlockOps for InternalSuperBlock {
+    fn statistics(&self, _superblock: &SuperBlock) -> FileSystemStatistics {
+        let block_size_bytes = PAGE_SIZE_BYTES as u64;
+        FileSystemStatistics { magic: self.magic, block_size_bytes, name_max_bytes: 255, ..FileSystemStatistics::default() }
+    }
+
+    fn dentry_name(&self, dentry: &Dentry) -> Option<Vec<u8>> {
+        match self.naming {
+            Naming::Numbered(kind) => Some(format!("{kind}:[{}]", dentry.inode()?.number).into_bytes()),
+            Naming::Named(prefix) => Some([prefix.as_bytes(), &dentry.name()].concat()),
+        }
+    }
+}
+
+/// The inode of an unnamed pipe: opening it again (through `/proc/PID/fd`) gives another end.
+struct PipeInode {
+    pipe: Arc<pipe::Pipe>,
+}
+
+impl InodeOps for PipeInode {
+    fn open(&self, _inode: &Arc<Inode>, _path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+        Ok(pipe::PipeEnd::open(&self.pipe, flags))
+    }
+}
+
+/// An inode with nothing behind it: opening it again is `ENXIO`, as for sockets and anonymous inodes on Linux.
+struct BareInode;
+
+impl InodeOps for BareInode {}
+
+/// Who owns what the current thread makes.
+fn caller() -> (u32, u32) {
+    let credentials = current().credentials();
+    (credentials.filesystem_uid, credentials.filesystem_gid)
+}
+
+/// The inode of a new pipe.
+pub fn pipe_inode(pipe: Arc<pipe::Pipe>) -> Arc<Inode> {
+    PIPEFS.inode(FileType::Fifo, 0o600, caller(), Arc::new(PipeInode { pipe }))
+}
+
+/// The inode of a new socket.
+pub fn socket_inode() -> Arc<Inode> {
+    SOCKFS.inode(FileType::Socket, 0o777, caller(), Arc::new(BareInode))
+}
+
+/// An open file on an inode of a kernel filesystem.
+pub fn open_inode(instance: &Instance, inode: Arc<Inode>, name: &[u8], ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
+    let dentry = pending::new_dentry(&instance.superblock, name, &inode);
+    let path = pending::internal_path(&instance.superblock, &dentry)?;
+    Ok(Arc::new(OpenFile {
+        path,
+        inode,
+        flags: AtomicU32::new(flags.bits()),
+        position: SleepMutex::new(0),
+        credentials: current().credentials(),
+        ops,
+        owner: AtomicU32::new(0),
+        holds_write_access: false,
+    }))
+}
+
+/// An open file that is nothing but its operations, such as an eventfd; `name` is `[eventfd]`.
+pub fn anonymous_file(name: &str, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
+    /// All share one inode, mode 0600 without a type.
+    static INODE: Lazy<Arc<Inode>> = Lazy::new(|| ANON_INODEFS.inode(FileType::Untyped, 0o600, (0, 0), Arc::new(BareInode)));
+    open_inode(&ANON_INODEFS, INODE.clone(), name.as_bytes(), ops, flags)
+}
+
+/// Gives an open file the lowest free descriptor of the calling process.
+pub fn install(file: Arc<OpenFile>, close_on_exec: bool) -> Result<u64> {
+    let fd = current().files().insert(file, close_on_exec, 0, pending::descriptor_limit())?;
+    Ok(fd as u64)
+}
+
+/// Gives both files a descriptor or neither (`pipe2`, `socketpair`).
+pub fn install_pair(first: Arc<OpenFile>, second: Arc<OpenFile>, close_on_exec: bool) -> Result<(i32, i32)> {
+    let files = current().files();
+    let limit = pending::descriptor_limit();
+    let first_fd = files.insert(first, close_on_exec, 0, limit)?;
+    match files.insert(second, close_on_exec, 0, limit) {
+        Ok(second_fd) => Ok((first_fd, second_fd)),
+        Err(error) => {
+            drop(files.remove(first_fd));
+            Err(error)
+        }
+    }
+}
+
+impl OpenFile {
+    /// `O_NONBLOCK` is set.
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & OpenFlags::NONBLOCK.bits() != 0
+    }
+}
+
+impl IoBuffer<'_> {
+    /// Puts a whole structure into the buffer. The caller has seen that it is long enough; `EFAULT` if not all of it could be stored.
+    pub fn put_all(&mut self, bytes: &[u8]) -> Result<usize> {
+        if self.put(bytes)? == bytes.len() { Ok(bytes.len()) } else { Err(Errno::FAULT) }
+    }
+
+    /// Takes a whole structure out of the buffer; else as [`Self::put_all`].
+    pub fn take_all(&mut self, bytes: &mut [u8]) -> Result<()> {
+        if self.take(bytes)? == bytes.len() { Ok(()) } else { Err(Errno::FAULT) }
+    }
+}
+
+/// The open file of a descriptor of the calling process, for everything but the calls that work on places: `EBADF` also for
+/// `O_PATH` descriptors.
+pub fn file_of(fd: Fd) -> Result<Arc<OpenFile>> {
+    let file = current().files().get(fd)?;
+    if file.flags.load(Ordering::Relaxed) & OpenFlags::PATH.bits() != 0 { Err(Errno::BADF) } else { Ok(file) }
+}

@@ -24,6 +24,7 @@ pub mod nsfs;
 pub mod open;
 pub mod options;
 pub mod path;
+pub mod pending;
 pub mod permission;
 pub mod pipe;
 pub mod poll;

@@ -66,6 +66,11 @@ impl<'a> PollTable<'a> {
         Self { waker: None, interest: PollEvents::empty(), watched: Vec::new() }
     }
 
+    /// Changes what the watcher wants, for one that asks several files.
+    pub fn set_interest(&mut self, interest: PollEvents) {
+        self.interest = interest;
+    }
+
     /// Registers with `queue`, whatever the watcher is interested in.
     pub fn watch(&mut self, queue: &Arc<WaitQueue>) {
         if let Some(waker) = self.waker {

@@ -1,1 +1,0 @@
-//! Pipes and FIFOs.

@@ -1,0 +1,137 @@
+//! What is in a pipe: a queue of page-sized slots, as Linux counts them. A pipe is full when its slots are used up, however
+//! little each holds; this is what programs see through `O_NONBLOCK`, `FIONREAD` and `poll`.
+
+use crate::errno::{Errno, Result};
+use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
+use alloc::{collections::VecDeque, vec::Vec};
+
+/// One slot. Its unread bytes are `bytes[start..]`.
+struct Slot {
+    bytes: Vec<u8>,
+    start: usize,
+    /// Written in packet mode (`O_DIRECT`): read alone, the rest of it thrown away, and never appended to.
+    packet: bool,
+}
+
+impl Slot {
+    fn unread(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// The queue of slots.
+pub(super) struct Ring {
+    slots: VecDeque<Slot>,
+    capacity_slots: usize,
+    /// An emptied page kept for the next write: a pipe that is read as fast as it is written allocates nothing.
+    spare: Option<Vec<u8>>,
+}
+
+impl Ring {
+    pub(super) fn new(capacity_slots: usize) -> Self {
+        Self { slots: VecDeque::new(), capacity_slots, spare: None }
+    }
+
+    pub(super) fn used_slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn capacity_slots(&self) -> usize {
+        self.capacity_slots
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.slots.len() >= self.capacity_slots
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Unread bytes (`FIONREAD`).
+    pub(super) fn unread_bytes(&self) -> usize {
+        self.slots.iter().map(|slot| slot.unread().len()).sum()
+    }
+
+    /// Changes the capacity. `EBUSY` if more slots are in use.
+    pub(super) fn resize(&mut self, capacity_slots: usize) -> Result<()> {
+        if self.slots.len() > capacity_slots {
+            return Err(Errno::BUSY);
+        }
+        self.capacity_slots = capacity_slots;
+        Ok(())
+    }
+
+    /// Appends the odd end of a write to the last slot if the whole of it fits there. Returns the bytes taken: all or none, so that
+    /// small writes stay atomic.
+    pub(super) fn merge(&mut self, source: &mut IoBuffer<'_>) -> Result<usize> {
+        let odd_bytes = source.remaining() % PAGE_SIZE_BYTES;
+        let Some(last) = self.slots.back_mut() else { return Ok(0) };
+        if odd_bytes == 0 || last.packet || last.bytes.len() + odd_bytes > PAGE_SIZE_BYTES {
+            return Ok(0);
+        }
+        take_into(&mut last.bytes, odd_bytes, source)
+    }
+
+    /// Fills one more slot from `source`. The caller has seen that the ring is not full.
+    pub(super) fn append(&mut self, source: &mut IoBuffer<'_>, packet: bool) -> Result<usize> {
+        let mut bytes = match self.spare.take() {
+            Some(page) => page,
+            None => new_page()?,
+        };
+        let taken = take_into(&mut bytes, PAGE_SIZE_BYTES, source);
+        match taken {
+            Ok(1..) => self.slots.push_back(Slot { bytes, start: 0, packet }),
+            _ => self.keep_spare(bytes),
+        }
+        taken
+    }
+
+    /// Moves bytes of the first slot to `target`. Returns how many, and whether the read must end here (a packet ends a read).
+    pub(super) fn consume(&mut self, target: &mut IoBuffer<'_>) -> Result<(usize, bool)> {
+        let Some(first) = self.slots.front_mut() else { return Ok((0, true)) };
+        let moved = target.put(first.unread())?;
+        first.start += moved;
+        let ends = first.packet;
+        if ends || first.unread().is_empty() {
+            self.pop();
+        }
+        Ok((moved, ends))
+    }
+
+    /// Copies without consuming, for `tee(2)`: the bytes of each slot from the front on, with its packet mark, until `each` says stop.
+    pub(super) fn peek(&self, each: &mut dyn FnMut(&[u8], bool) -> bool) {
+        for slot in &self.slots {
+            if !each(slot.unread(), slot.packet) {
+                return;
+            }
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(slot) = self.slots.pop_front() {
+            self.keep_spare(slot.bytes);
+        }
+    }
+
+    fn keep_spare(&mut self, mut page: Vec<u8>) {
+        page.clear();
+        self.spare.get_or_insert(page);
+    }
+}
+
+fn new_page() -> Result<Vec<u8>> {
+    let mut page = Vec::new();
+    page.try_reserve_exact(PAGE_SIZE_BYTES).map_err(|_| Errno::NOMEM)?;
+    Ok(page)
+}
+
+/// Extends `bytes` (within its page) by up to `most` bytes of `source`.
+fn take_into(bytes: &mut Vec<u8>, most: usize, source: &mut IoBuffer<'_>) -> Result<usize> {
+    let before = bytes.len();
+    let wanted = most.min(source.remaining()).min(PAGE_SIZE_BYTES.saturating_sub(before));
+    bytes.resize(before + wanted, 0);
+    let taken = source.take(&mut bytes[before..]);
+    bytes.truncate(before + *taken.as_ref().unwrap_or(&0));
+    taken
+}
