@@ -198,7 +198,7 @@ fn prepare_world() -> Result<(), i32> {
     calls::mount(None, "/", None, libc::MS_REC | libc::MS_PRIVATE)?;
     calls::mount(Some("base"), "/tmp", Some("tmpfs"), 0)?;
     calls::change_directory("/tmp")?;
-    for directory in operation::DIRECTORIES.iter().chain(&["x/u", "x/s/k", "x/s/s", "x/t/s", "x/t/t"]) {
+    for directory in operation::DIRECTORIES.iter().chain(&["x/t/s/k"]) {
         calls::make_directory(directory)?;
     }
     calls::mount(Some("."), "/", None, libc::MS_MOVE)?;

@@ -7,7 +7,10 @@ use std::str::FromStr;
 pub(crate) const AGENTS: usize = 4;
 
 /// Directories that each new tmpfs is given: enough that it can be anybody's root and most places exist on it.
-pub(crate) const DIRECTORIES: [&str; 14] = ["s", "t", "u", "x", "y", "s/k", "s/s", "s/t", "t/s", "t/t", "u/s", "x/s", "x/t", "y/s"];
+pub(crate) const DIRECTORIES: [&str; 28] = [
+    "s", "t", "u", "x", "y", "s/k", "s/s", "s/t", "s/s/k", "s/s/t", "t/s", "t/t", "t/s/k", "u/s", "u/t", "x/s", "x/t", "x/u", "x/s/k",
+    "x/s/s", "x/s/t", "x/t/s", "x/t/t", "x/u/s", "x/u/t", "y/s", "x/s/s/k", "x/s/s/t",
+];
 
 /// Places that steps name: all exist on a tmpfs with [`DIRECTORIES`] mounted at the right places.
 const PATHS: [&str; 21] = [
