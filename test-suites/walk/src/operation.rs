@@ -51,7 +51,14 @@ pub(crate) fn draw(seed: u64, count: usize) -> Vec<Step> {
     (0..count).map(|number| draw_step(&mut random, number)).collect()
 }
 
+/// Steps at which the other agents appear: early, so that most of a walk has several namespaces, but not before there is something to copy.
+const FORKS: [(usize, usize, usize); 3] = [(10, 0, 1), (30, 1, 2), (60, 2, 3)];
+
 fn draw_step(random: &mut fastrand::Rng, number: usize) -> Step {
+    if let Some(&(_, agent, child)) = FORKS.iter().find(|fork| fork.0 == number) {
+        let how = ["mnt", "mnt", "user"][random.usize(..3)];
+        return Step { agent, words: vec!["fork".into(), child.to_string(), how.into()] };
+    }
     // Most steps go to the first two agents, so that their trees grow deep before others copy them.
     let agent = [0, 0, 0, 1, 1, 1, 2, 2, 3][random.usize(..9)];
     let mut path = || PATHS[random.usize(..PATHS.len())].to_string();
