@@ -11,10 +11,15 @@
 //! | what does `make run` show? | [`demo`] |
 //! | what do others' programs print? | [`foreign`] |
 //! | where do two kernels differ? | [`compare`] |
+//! | what becomes of damaged images? | [`bad_input`] |
+//! | how long until init runs? | [`boot_time`] |
+//! | which rules have neither code nor test? | [`rules`] |
 //! | what did the tests say? | [`libtest`], [`suites`] |
 //! | what does a person who waits see? | [`progress`] |
 
+pub mod bad_input;
 pub mod boot;
+pub mod boot_time;
 pub mod compare;
 pub mod console;
 pub mod demo;
@@ -25,5 +30,6 @@ pub mod kernel;
 pub mod libtest;
 pub mod packages;
 pub mod progress;
+pub mod rules;
 pub mod suites;
 pub mod workspace;

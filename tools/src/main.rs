@@ -3,12 +3,15 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use graft_tools::bad_input;
 use graft_tools::boot::{self, Limits, Machine, Unwatched, Watcher};
+use graft_tools::boot_time;
 use graft_tools::compare::difference;
 use graft_tools::demo;
 use graft_tools::foreign::Foreign;
 use graft_tools::kernel::{Kernel, Kernels};
 use graft_tools::progress::Progress;
+use graft_tools::rules;
 use graft_tools::suites;
 use graft_tools::workspace::Workspace;
 use std::io::{IsTerminal, Write};
@@ -81,6 +84,20 @@ enum Task {
         #[arg(long, default_value = "both")]
         kernel: Kernels,
     },
+    /// Boot images that are cut short, damaged or hostile.
+    BadInput {
+        /// Which kernel.
+        #[arg(long, default_value = "graft")]
+        kernel: Kernel,
+    },
+    /// Measure how long both kernels take until init runs.
+    BootTime {
+        /// Which kernels.
+        #[arg(long, default_value = "both")]
+        kernel: Kernels,
+    },
+    /// Hold the rules of semantics.md against the code and the tests that cite them.
+    Rules,
     /// Print the file of a kernel, fetching Linux if need be.
     KernelFile {
         /// Which kernel.
@@ -117,6 +134,9 @@ fn run(task: Task) -> Result<bool> {
         }
         Task::Suites { kernel, filter, console } => run_suites(&workspace, kernel, filter.as_deref(), console),
         Task::Foreign { image, kernel } => run_foreign(&workspace, image, kernel),
+        Task::BadInput { kernel } => run_bad_input(&workspace, kernel),
+        Task::BootTime { kernel } => show_boot_times(&workspace, kernel),
+        Task::Rules => check_rules(&workspace),
         Task::KernelFile { kernel } => {
             println!("{}", kernel.file(&workspace, &|text| eprintln!("{text}"))?.display());
             Ok(true)
@@ -200,6 +220,39 @@ fn run_foreign(workspace: &Workspace, image: Foreign, kernels: Kernels) -> Resul
         only => only.iter().flatten().for_each(|line| progress.print(line)),
     }
     Ok(well)
+}
+
+fn run_bad_input(workspace: &Workspace, kernel: Kernel) -> Result<bool> {
+    let progress = Progress::new(false);
+    let results = bad_input::run(workspace, kernel, &|text| progress.say(text))?;
+    for (name, wrong) in &results {
+        match wrong {
+            None => progress.print(&format!("ok      {name}")),
+            Some(wrong) => progress.print(&format!("FAILED  {name}: {wrong}")),
+        }
+    }
+    Ok(results.iter().all(|(_, wrong)| wrong.is_none()))
+}
+
+fn show_boot_times(workspace: &Workspace, kernels: Kernels) -> Result<bool> {
+    let progress = Progress::new(false);
+    progress.print("kernel  guest seconds until init  wall seconds with firmware");
+    for &kernel in kernels.list() {
+        let time = boot_time::measure(workspace, kernel, &|text| progress.say(text))?;
+        let wall_seconds = time.wall.as_secs_f64();
+        progress.print(&format!("{:<6}  {:>24.2}  {wall_seconds:>26.2}", kernel.to_string(), time.guest_seconds));
+    }
+    Ok(true)
+}
+
+fn check_rules(workspace: &Workspace) -> Result<bool> {
+    let findings = rules::check(workspace)?;
+    println!("{} rules", findings.rules);
+    println!("cited by no code ({}): {}", findings.without_code.len(), findings.without_code.join(" "));
+    println!("cited by no test ({}): {}", findings.without_test.len(), findings.without_test.join(" "));
+    println!("citations of no rule ({}):", findings.unknown.len());
+    findings.unknown.iter().for_each(|place| println!("    {place}"));
+    Ok(findings.is_clean())
 }
 
 fn run_suites(workspace: &Workspace, kernels: Kernels, filter: Option<&str>, console: bool) -> Result<bool> {
