@@ -6,10 +6,14 @@ KERNEL ?= graft
 FILTER ?=
 
 TOOLS := cargo run --quiet --package graft-tools --
+
+# The kernel has flags of its own (a fixed address in the top 2 GiB, no red zone), and therefore a target folder of its own.
+KERNEL_FLAGS := RUSTFLAGS="-C relocation-model=static -C code-model=kernel -C no-redzone=yes"
+KERNEL_PACKAGE := --package kernel --profile kernel --target x86_64-unknown-linux-gnu --target-dir target/kernel
 KERNEL_ELF := target/kernel/x86_64-unknown-linux-gnu/kernel/graft-kernel
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kernel debug suites boot-time rules doc setup clean
+.PHONY: help run test kernel kernel-lints debug suites boot-time rules doc setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -21,11 +25,12 @@ run: setup ## boot the kernel, see the demonstration, get a shell (KERNEL=linux:
 test: setup ## everything that must hold: format, lints, host tests, guest suites, comparisons
 	@$(TOOLS) test
 
-# A target folder and flags of its own: the kernel has no red zone and a fixed address, host programs have both otherwise.
 kernel: setup ## build the kernel alone, to target/graft-kernel
-	@RUSTFLAGS="-C relocation-model=static -C no-redzone=yes" cargo build --package kernel --profile kernel \
-		--target x86_64-unknown-linux-gnu --target-dir target/kernel
+	@$(KERNEL_FLAGS) cargo build $(KERNEL_PACKAGE)
 	@cp $(KERNEL_ELF) target/graft-kernel
+
+kernel-lints:
+	@$(KERNEL_FLAGS) cargo clippy $(KERNEL_PACKAGE) -- -D warnings
 
 debug: setup kernel ## boot the kernel halted, with a GDB stub, and say how to attach
 	@$(TOOLS) run --kernel $(KERNEL) --debug

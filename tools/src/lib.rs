@@ -15,6 +15,7 @@
 //! | how long until init runs? | [`boot_time`] |
 //! | which rules have neither code nor test? | [`rules`] |
 //! | what did the tests say? | [`libtest`], [`suites`] |
+//! | does everything hold? | [`testing`] |
 //! | what does a person who waits see? | [`progress`] |
 
 pub mod bad_input;
@@ -32,4 +33,5 @@ pub mod packages;
 pub mod progress;
 pub mod rules;
 pub mod suites;
+pub mod testing;
 pub mod workspace;

@@ -13,6 +13,7 @@ use graft_tools::kernel::{Kernel, Kernels};
 use graft_tools::progress::Progress;
 use graft_tools::rules;
 use graft_tools::suites;
+use graft_tools::testing;
 use graft_tools::workspace::Workspace;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -63,6 +64,12 @@ enum Task {
         /// End after the demonstration, as where standard input is no terminal.
         #[arg(long)]
         no_shell: bool,
+    },
+    /// Run everything that must hold; the last line counts what passed and what failed.
+    Test {
+        /// Show the consoles of the guests that run suites.
+        #[arg(long)]
+        console: bool,
     },
     /// Build the guest suites and run them in a guest.
     Suites {
@@ -131,6 +138,11 @@ fn run(task: Task) -> Result<bool> {
         Task::Run { kernel, debug, no_shell } => {
             let shell = !no_shell && std::io::stdin().is_terminal();
             run_demonstration(&workspace, kernel, debug, shell)
+        }
+        Task::Test { console } => {
+            let tally = testing::run(&workspace, console);
+            println!("{} passed, {} failed", tally.passed, tally.failed);
+            Ok(tally.failed == 0)
         }
         Task::Suites { kernel, filter, console } => run_suites(&workspace, kernel, filter.as_deref(), console),
         Task::Foreign { image, kernel } => run_foreign(&workspace, image, kernel),
