@@ -76,8 +76,10 @@ pub fn ignore(signal: i32) {
 
 /// Defaults for every signal and an empty mask: what a program starts with from an ordinary shell.
 pub fn reset() {
-    for signal in (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
-        default(signal);
+    // By number, because the C library keeps 32 and 33 to itself; SIGKILL and SIGSTOP refuse, and have their defaults anyway.
+    let action = [0u64; 4];
+    for signal in 1..=64 {
+        let _ = crate::syscall!(SYS_rt_sigaction, signal, action.as_ptr(), 0usize, 8);
     }
     set_mask(&[]);
 }
