@@ -5,6 +5,11 @@ KERNEL ?= graft
 # Only the tests of `make suites` whose names contain this.
 FILTER ?=
 
+# What `make walk` walks, and how far `make bench` goes.
+SEEDS ?= 1..20
+STEPS ?= 200
+LARGEST ?= 1000
+
 TOOLS := cargo run --quiet --package graft-tools --
 
 # The kernel has flags of its own (a fixed address in the top 2 GiB, no red zone), and therefore a target folder of its own.
@@ -13,7 +18,7 @@ KERNEL_PACKAGE := --package kernel --profile kernel --target x86_64-unknown-linu
 KERNEL_ELF := target/kernel/x86_64-unknown-linux-gnu/kernel/graft-kernel
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kernel kernel-lints debug suites boot-time rules doc setup clean
+.PHONY: help run test kernel kernel-lints debug suites boot-time walk bench rules doc setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -41,6 +46,12 @@ suites: setup ## run the guest suites (KERNEL=graft, linux or both; FILTER=part 
 
 boot-time: setup kernel ## how long both kernels take until init runs
 	@$(TOOLS) boot-time
+
+walk: setup kernel ## random mount operations on both kernels side by side (SEEDS=1..20 STEPS=200)
+	@$(TOOLS) walk --seeds $(SEEDS) --steps $(STEPS)
+
+bench: setup kernel ## what mount operations cost on both kernels, in instructions (LARGEST=1000)
+	@$(TOOLS) bench --largest $(LARGEST)
 
 rules: ## hold the rules of semantics.md against the code and the tests that cite them
 	@$(TOOLS) rules

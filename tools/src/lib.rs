@@ -12,6 +12,9 @@
 //! | what do others' programs print? | [`foreign`] |
 //! | where do two kernels differ? | [`compare`] |
 //! | what becomes of damaged images? | [`bad_input`] |
+//! | do random operations come out alike on both kernels? | [`walk`] |
+//! | what do operations on mounts cost? | [`bench`] |
+//! | where do our own guest programs come from? | [`programs`] |
 //! | how long until init runs? | [`boot_time`] |
 //! | which rules have neither code nor test? | [`rules`] |
 //! | what did the tests say? | [`libtest`], [`suites`] |
@@ -19,6 +22,7 @@
 //! | what does a person who waits see? | [`progress`] |
 
 pub mod bad_input;
+pub mod bench;
 pub mod boot;
 pub mod boot_time;
 pub mod compare;
@@ -30,8 +34,10 @@ pub mod image;
 pub mod kernel;
 pub mod libtest;
 pub mod packages;
+pub mod programs;
 pub mod progress;
 pub mod rules;
 pub mod suites;
 pub mod testing;
+pub mod walk;
 pub mod workspace;

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use graft_tools::bad_input;
+use graft_tools::bench;
 use graft_tools::boot::{self, Limits, Machine, Unwatched, Watcher};
 use graft_tools::boot_time;
 use graft_tools::compare::difference;
@@ -14,6 +15,7 @@ use graft_tools::progress::Progress;
 use graft_tools::rules;
 use graft_tools::suites;
 use graft_tools::testing;
+use graft_tools::walk;
 use graft_tools::workspace::Workspace;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -105,6 +107,27 @@ enum Task {
     },
     /// Hold the rules of semantics.md against the code and the tests that cite them.
     Rules,
+    /// Walk at random over mount operations on both kernels, and hold every step's answer and mount tables side by side.
+    Walk {
+        /// The seeds: `FIRST..LAST`, both included.
+        #[arg(long, default_value = "1..20")]
+        seeds: String,
+        /// Steps of each walk.
+        #[arg(long, default_value_t = 200)]
+        steps: usize,
+        /// Replay a script (as a difference leaves it) instead.
+        #[arg(long)]
+        script: Option<PathBuf>,
+    },
+    /// Measure operations on mounts on both kernels, in instructions, and print the table.
+    Bench {
+        /// The largest number of mounts, peers or slaves on both kernels.
+        #[arg(long, default_value_t = 1000)]
+        largest: usize,
+        /// The same for ours alone.
+        #[arg(long)]
+        largest_graft: Option<usize>,
+    },
     /// Print the file of a kernel, fetching Linux if need be.
     KernelFile {
         /// Which kernel.
@@ -149,6 +172,8 @@ fn run(task: Task) -> Result<bool> {
         Task::BadInput { kernel } => run_bad_input(&workspace, kernel),
         Task::BootTime { kernel } => show_boot_times(&workspace, kernel),
         Task::Rules => check_rules(&workspace),
+        Task::Walk { seeds, steps, script } => run_walk(&workspace, &seeds, steps, script),
+        Task::Bench { largest, largest_graft } => run_bench(&workspace, largest, largest_graft.unwrap_or(largest)),
         Task::KernelFile { kernel } => {
             println!("{}", kernel.file(&workspace, &|text| eprintln!("{text}"))?.display());
             Ok(true)
@@ -206,6 +231,36 @@ fn run_demonstration(workspace: &Workspace, kernel: Kernel, debug: bool, shell: 
             Ok(false)
         }
     }
+}
+
+fn run_walk(workspace: &Workspace, seeds: &str, steps: usize, script: Option<PathBuf>) -> Result<bool> {
+    let progress = Progress::new(false);
+    if let Some(file) = script {
+        let script = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let difference = walk::replay(workspace, &script, &progress)?;
+        progress.print(difference.as_deref().unwrap_or("the script gives no difference"));
+        return Ok(difference.is_none());
+    }
+    let (first, last) = seeds.split_once("..").unwrap_or((seeds, seeds));
+    let number = |text: &str| text.parse::<u64>().with_context(|| format!("seeds are FIRST..LAST, not {seeds:?}"));
+    let (first, last) = (number(first)?, number(last)?);
+    let Some(found) = walk::run(workspace, first..=last, steps, &progress)? else {
+        progress.print(&format!("seeds {first} to {last}, {steps} steps each: no difference"));
+        return Ok(true);
+    };
+    let file = workspace.product(&format!("walks/seed-{}.script", found.seed))?;
+    std::fs::write(&file, &found.script).with_context(|| format!("cannot write {}", file.display()))?;
+    let replay = format!("graft-tools walk --script {}", file.display());
+    progress.print(&format!("seed {} differs; shrunk to {} (`{replay}`):\n{}\n{}", found.seed, file.display(), found.script, found.shown));
+    Ok(false)
+}
+
+fn run_bench(workspace: &Workspace, largest: usize, largest_graft: usize) -> Result<bool> {
+    let progress = Progress::new(false);
+    let linux = bench::measure(workspace, Kernel::Linux, largest, &progress)?;
+    let graft = bench::measure(workspace, Kernel::Graft, largest_graft, &progress)?;
+    progress.print(&bench::table(workspace, &graft, &linux)?);
+    Ok(true)
 }
 
 fn run_foreign(workspace: &Workspace, image: Foreign, kernels: Kernels) -> Result<bool> {

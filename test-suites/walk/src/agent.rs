@@ -27,6 +27,9 @@ fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader.into(), writer.into()))
 }
 
+/// The answer for a mount onto something unmounted, which is EINVAL in Linux 6.6 and ENOENT in 6.12 (rule X7).
+pub(crate) const UNMOUNTED_TARGET: i32 = 9007;
+
 /// What an agent has beside its process's own state.
 struct Agent<'a> {
     number: usize,
@@ -59,6 +62,7 @@ pub(crate) fn run(number: usize, wires: &Wires, proc_fd: c_int) -> ! {
         }
         let answer = match agent.perform(&step, &pids) {
             Ok(value) => format!("0 {value}\n"),
+            Err(libc::EINVAL | libc::ENOENT) if agent.mounts_on_an_unmounted_place(&step) => format!("{UNMOUNTED_TARGET} 0\n"),
             Err(errno) => format!("{errno} {}\n", std::mem::take(&mut agent.failed_child)),
         };
         write_all(&wires.answers[agent.number].1, &answer);
@@ -96,6 +100,16 @@ fn propagation_flag(name: &str) -> u64 {
 }
 
 impl Agent<'_> {
+    /// Whether the step mounts something at a relative place and the working directory's mount is not in the namespace (any more).
+    fn mounts_on_an_unmounted_place(&self, step: &Step) -> bool {
+        let words: Vec<&str> = step.words.iter().map(String::as_str).collect();
+        let (["mount", target, _] | ["bind" | "rbind" | "move" | "attach", _, target]) = words[..] else { return false };
+        let Ok(mount) = calls::mount_number_of_working_directory() else { return false };
+        let Ok(mountinfo) = proc_file(self.proc_fd, "self/mountinfo") else { return false };
+        let listed = mountinfo.lines().any(|line| line.split(' ').next() == Some(&mount.to_string()));
+        !target.starts_with('/') && !listed
+    }
+
     fn perform(&mut self, step: &Step, pids: &[i32]) -> Result<c_long, Answer> {
         let words: Vec<&str> = step.words.iter().map(String::as_str).collect();
         match words[..] {

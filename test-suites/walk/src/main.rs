@@ -2,7 +2,7 @@
 //! them, and prints each step's errno and every namespace's mount table. The same static program runs on every kernel; what it prints
 //! may be compared byte by byte.
 //!
-//! `walk SEED STEPS [FIRST-OMITTED…]` or `walk --script FILE`. A walk ends with the line `walk ended`.
+//! `walk SEED STEPS`; `walk --script FILE`; `walk --draw SEED STEPS` prints the script of a seed. A walk ends with the line `walk ended`.
 
 mod agent;
 mod calls;
@@ -19,6 +19,13 @@ const MOUNT_MAX: u32 = 150;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [option, rest @ ..] = &arguments[..]
+        && option == "--draw"
+        && let Ok(steps) = steps_of(rest)
+    {
+        steps.iter().for_each(|step| println!("{step}"));
+        return ExitCode::SUCCESS;
+    }
     match steps_of(&arguments).and_then(|steps| walk(&steps).map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,8 +79,9 @@ fn walk(steps: &[Step]) -> std::io::Result<()> {
 }
 
 fn errno_name(errno: i32) -> String {
-    const NAMES: [(i32, &str); 14] = [
+    const NAMES: [(i32, &str); 15] = [
         (0, "ok"),
+        (agent::UNMOUNTED_TARGET, "EINVAL or ENOENT (X7)"),
         (libc::EPERM, "EPERM"),
         (libc::ENOENT, "ENOENT"),
         (libc::ESRCH, "ESRCH"),

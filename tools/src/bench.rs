@@ -1,0 +1,79 @@
+//! What operations on mounts cost on our kernel and on Linux, in instructions of the guest: `-icount shift=0` makes each instruction
+//! one nanosecond of the guest's clock, so that the numbers do not depend on the host.
+
+use crate::boot::{Limits, Machine, Unwatched, boot};
+use crate::guest::{CLOSING_LINE, busybox_image, script};
+use crate::image::Compression;
+use crate::kernel::Kernel;
+use crate::packages::PackageCache;
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// How long the benchmark may take on one kernel.
+const LIMITS: Limits = Limits { total: Duration::from_secs(1500), silence: Duration::from_secs(400) };
+
+/// Operation and size, in the order of the program.
+type Row = (String, usize);
+
+/// Instructions for one operation (or one unit of it), by row.
+pub type Costs = BTreeMap<Row, u64>;
+
+/// Runs the benchmark on a kernel up to a size.
+pub fn measure(workspace: &Workspace, kernel: Kernel, largest: usize, progress: &Progress) -> Result<Costs> {
+    let program = crate::programs::build(workspace, "mount-bench")?;
+    let packages = PackageCache::open(workspace)?;
+    let mut image = busybox_image(&packages, &|text| progress.say(text))?;
+    image.program("bin/mount-bench", &program);
+    image.file("init", 0o755, script(workspace, "tools/guest/bench-init.sh")?);
+    let file = workspace.product(&format!("images/bench-{kernel}.cpio"))?;
+    image.write(&file, Compression::None)?;
+    let mut machine = Machine::new(kernel.file(workspace, &|text| progress.say(text))?, Some(file));
+    machine.memory_mib = 2048;
+    machine.arguments = format!("quiet loglevel=1 BENCH_LARGEST={largest}");
+    machine.qemu_arguments = ["-icount", "shift=0,sleep=off"].map(str::to_owned).to_vec();
+    progress.say(&format!("the benchmark on {kernel}, sizes up to {largest}"));
+    let recording = boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), &mut Unwatched)?;
+    let ended = recording.lines.iter().any(|line| line == "bench ended");
+    if let Some(complaint) = recording.complaint().or((!ended).then(|| "the benchmark did not come to its end".to_owned())) {
+        bail!("the benchmark on {kernel}: {complaint}\n{}", recording.last_lines());
+    }
+    Ok(recording.lines.iter().filter_map(|line| parse(line)).collect())
+}
+
+/// `row NAME SIZE COST`.
+fn parse(line: &str) -> Option<(Row, u64)> {
+    let words: Vec<&str> = line.split_once("row ")?.1.split_whitespace().collect();
+    let [name, size, cost] = words[..] else { return None };
+    Some(((name.to_owned(), size.parse().ok()?), cost.parse().ok()?))
+}
+
+/// The table of both kernels, as Markdown, and written to `target/bench.md`.
+pub fn table(workspace: &Workspace, graft: &Costs, linux: &Costs) -> Result<String> {
+    let mut text = String::from("| operation | size | Graft | Linux | ratio |\n|---|---:|---:|---:|---:|\n");
+    for ((name, size), cost) in graft {
+        let (theirs, ratio) = match linux.get(&(name.clone(), *size)) {
+            Some(&linux) => (linux.to_string(), format!("{:.2}", *cost as f64 / linux.max(1) as f64)),
+            None => (String::from("-"), String::from("-")),
+        };
+        let _ = writeln!(text, "| {name} | {size} | {cost} | {theirs} | {ratio} |");
+    }
+    let file = workspace.product("bench.md")?;
+    std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read_and_other_lines_passed_over() {
+        assert_eq!(parse("row rbind 1000 523"), Some((("rbind".to_owned(), 1000), 523)));
+        assert_eq!(parse("bench ended"), None);
+        assert_eq!(parse("row broken"), None);
+    }
+}
