@@ -17,6 +17,9 @@ KERNEL_FLAGS := RUSTFLAGS="-C relocation-model=static -C code-model=kernel -C no
 KERNEL_PACKAGE := --package kernel --profile kernel --target x86_64-unknown-linux-gnu --target-dir target/kernel
 KERNEL_ELF := target/kernel/x86_64-unknown-linux-gnu/kernel/graft-kernel
 
+# Where rustup puts cargo, for a shell that was started before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
 .DEFAULT_GOAL := help
 .PHONY: help run test kernel kernel-lints debug suites boot-time walk bench rules doc setup clean
 
