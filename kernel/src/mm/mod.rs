@@ -6,6 +6,7 @@
 pub mod address_space;
 pub mod frame;
 pub mod heap;
+mod page_table;
 pub mod user;
 
 pub use address_space::AddressSpace;

@@ -1,6 +1,7 @@
 //! User memory: checked copies, plain-data types, and the buffers that reads and writes move bytes through.
 
 use crate::errno::{Errno, Result};
+use crate::mm::address_space;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
@@ -61,43 +62,69 @@ impl<T: Pod> UserPointer<T> {
 
     /// Reads one value. `EFAULT` if any byte is not readable by the program.
     pub fn read(self) -> Result<T> {
-        todo!()
+        let mut value = core::mem::MaybeUninit::<T>::zeroed();
+        // SAFETY: zeroed, so the bytes are initialised.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
+        read_bytes(self.address, bytes)?;
+        // SAFETY: `T` is plain data: any bytes are a value.
+        Ok(unsafe { value.assume_init() })
     }
 
     /// Writes one value. `EFAULT` if any byte is not writable by the program.
-    pub fn write(self, _value: T) -> Result<()> {
-        todo!()
+    pub fn write(self, value: T) -> Result<()> {
+        self.write_slice(&[value])
     }
 
     /// Reads `count` values. The caller has bounded `count`.
-    pub fn read_vec(self, _count: usize) -> Result<Vec<T>> {
-        todo!()
+    pub fn read_vec(self, count: usize) -> Result<Vec<T>> {
+        let mut values = Vec::<T>::new();
+        values.try_reserve_exact(count).map_err(|_| Errno::NOMEM)?;
+        let len_bytes = count.checked_mul(size_of::<T>()).ok_or(Errno::NOMEM)?;
+        // SAFETY: the bytes lie within the reserved capacity and are written (zeroed) before they are a slice; when all are read, they
+        // are `count` values of plain data.
+        unsafe {
+            let start = values.as_mut_ptr().cast::<u8>();
+            start.write_bytes(0, len_bytes);
+            read_bytes(self.address, core::slice::from_raw_parts_mut(start, len_bytes))?;
+            values.set_len(count);
+        }
+        Ok(values)
     }
 
     /// Writes all values.
-    pub fn write_slice(self, _values: &[T]) -> Result<()> {
-        todo!()
+    pub fn write_slice(self, values: &[T]) -> Result<()> {
+        // SAFETY: plain data has no padding: all bytes are initialised.
+        let bytes = unsafe { core::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+        write_bytes(self.address, bytes)
     }
 }
 
 /// Copies from the current process. All or `EFAULT` (the buffer's content is then unspecified).
-pub fn read_bytes(_address: u64, _bytes: &mut [u8]) -> Result<()> {
-    todo!()
+pub fn read_bytes(address: u64, bytes: &mut [u8]) -> Result<()> {
+    if read_bytes_partial(address, bytes) == bytes.len() { Ok(()) } else { Err(Errno::FAULT) }
 }
 
 /// Copies to the current process. `EFAULT` if a byte is not writable; what precedes it may have been written.
-pub fn write_bytes(_address: u64, _bytes: &[u8]) -> Result<()> {
-    todo!()
+pub fn write_bytes(address: u64, bytes: &[u8]) -> Result<()> {
+    if write_bytes_partial(address, bytes) == bytes.len() { Ok(()) } else { Err(Errno::FAULT) }
 }
 
 /// Copies as much as can be read, for calls that stop silently at an unreadable page (F2).
-pub fn read_bytes_partial(_address: u64, _bytes: &mut [u8]) -> usize {
-    todo!()
+pub fn read_bytes_partial(address: u64, bytes: &mut [u8]) -> usize {
+    let Some(space) = address_space::active() else { return 0 };
+    space.read_remote(address, bytes).unwrap_or(0)
+}
+
+/// Copies as much as can be written.
+pub fn write_bytes_partial(address: u64, bytes: &[u8]) -> usize {
+    let Some(space) = address_space::active() else { return 0 };
+    space.write_remote(address, bytes).unwrap_or(0)
 }
 
 /// A NUL-terminated string without its NUL. `too_long` if there is no NUL in `max_bytes` bytes (the NUL included), `EFAULT` if unreadable.
-pub fn read_c_string(_address: u64, _max_bytes: usize, too_long: Errno) -> Result<Vec<u8>> {
-    Err(too_long)
+pub fn read_c_string(address: u64, max_bytes: usize, too_long: Errno) -> Result<Vec<u8>> {
+    let space = address_space::active().ok_or(Errno::FAULT)?;
+    space.read_string(address, max_bytes)?.ok_or(too_long)
 }
 
 /// A path argument: at most 4095 bytes, else `ENAMETOOLONG`.
@@ -150,17 +177,74 @@ impl<'a> IoBuffer<'a> {
     }
 
     /// Puts bytes into the buffer (a read): returns how many fitted. `EFAULT` only if not a single byte could be stored.
-    pub fn put(&mut self, _bytes: &[u8]) -> Result<usize> {
-        todo!()
+    pub fn put(&mut self, bytes: &[u8]) -> Result<usize> {
+        let wanted = bytes.len().min(self.remaining());
+        let done = match &mut self.segments {
+            Segments::Kernel(buffer) => {
+                buffer[self.done_bytes..self.done_bytes + wanted].copy_from_slice(&bytes[..wanted]);
+                wanted
+            }
+            Segments::User(segments) => {
+                for_each_segment(segments, self.done_bytes, wanted, |address, from, to| write_bytes_partial(address, &bytes[from..to]))
+            }
+            // Not meant to be filled: a kernel bug that must not become a program's.
+            Segments::KernelSource(_) => return Err(Errno::INVAL),
+        };
+        self.moved(wanted, done)
     }
 
     /// Takes bytes out of the buffer (a write): returns how many. `EFAULT` only if not a single byte could be fetched.
-    pub fn take(&mut self, _bytes: &mut [u8]) -> Result<usize> {
-        todo!()
+    pub fn take(&mut self, bytes: &mut [u8]) -> Result<usize> {
+        let wanted = bytes.len().min(self.remaining());
+        let source: &[u8] = match &self.segments {
+            Segments::KernelSource(source) => source,
+            Segments::Kernel(source) => source,
+            Segments::User(segments) => {
+                let done = for_each_segment(segments, self.done_bytes, wanted, |address, from, to| {
+                    read_bytes_partial(address, &mut bytes[from..to])
+                });
+                return self.moved(wanted, done);
+            }
+        };
+        bytes[..wanted].copy_from_slice(&source[self.done_bytes..self.done_bytes + wanted]);
+        self.moved(wanted, wanted)
+    }
+
+    fn moved(&mut self, wanted: usize, done: usize) -> Result<usize> {
+        self.done_bytes += done;
+        if done == 0 && wanted > 0 { Err(Errno::FAULT) } else { Ok(done) }
     }
 
     /// Steps back over the last `bytes` moved bytes (a copy that could only be used in part).
     pub fn rewind(&mut self, bytes: usize) {
         self.done_bytes -= bytes.min(self.done_bytes);
     }
+}
+
+/// Calls `copy(address, from, to)` for each stretch of the segments behind the first `skip_bytes`, `wanted` bytes in all, until one comes
+/// short. Gives the bytes copied.
+fn for_each_segment(
+    segments: &[(u64, usize)],
+    mut skip_bytes: usize,
+    wanted: usize,
+    mut copy: impl FnMut(u64, usize, usize) -> usize,
+) -> usize {
+    let mut done = 0;
+    for &(address, len_bytes) in segments {
+        if done == wanted {
+            break;
+        }
+        if skip_bytes >= len_bytes {
+            skip_bytes -= len_bytes;
+            continue;
+        }
+        let count = (len_bytes - skip_bytes).min(wanted - done);
+        let copied = copy(address.wrapping_add(skip_bytes as u64), done, done + count);
+        done += copied;
+        if copied < count {
+            break;
+        }
+        skip_bytes = 0;
+    }
+    done
 }

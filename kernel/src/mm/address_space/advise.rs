@@ -1,0 +1,1 @@
+//! `madvise(2)`, `msync(2)`, `mincore(2)`.

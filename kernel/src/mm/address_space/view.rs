@@ -1,0 +1,49 @@
+//! What `/proc/PID/maps`, `smaps` and `statm` show.
+
+use super::{AddressSpace, AreaFlags, MappedFile, Protection};
+use crate::arch::paging::PRESENT;
+use crate::mm::page_table::ZERO_PAGE;
+use alloc::sync::Arc;
+
+/// An area as `/proc/PID/maps` shows it.
+#[allow(missing_docs)]
+pub struct AreaView<'a> {
+    pub start: u64,
+    pub end: u64,
+    pub protection: Protection,
+    pub shared: bool,
+    pub offset_bytes: u64,
+    pub file: Option<&'a Arc<dyn MappedFile>>,
+    /// `[heap]`, `[stack]`, … or empty.
+    pub label: &'static str,
+    pub resident_pages: u64,
+}
+
+impl AddressSpace {
+    /// One call for each area, in address order, for `/proc/PID/maps`, `smaps`, and the totals of `statm`.
+    pub fn for_each_area(&self, each: &mut dyn FnMut(&AreaView<'_>)) {
+        let map = self.map.lock();
+        for area in map.areas.iter() {
+            let mut resident_pages = 0;
+            map.table.for_each(area.start, area.end, &mut |_, entry| {
+                resident_pages += u64::from(*entry & PRESENT != 0 && *entry & ZERO_PAGE == 0);
+            });
+            let in_heap = area.file().is_none() && !area.is_shared() && area.start < map.break_end && area.end > map.break_start;
+            let label = match () {
+                () if area.flags.contains(AreaFlags::GROWS_DOWN) => "[stack]",
+                () if in_heap => "[heap]",
+                () => "",
+            };
+            each(&AreaView {
+                start: area.start,
+                end: area.end,
+                protection: area.protection,
+                shared: area.is_shared(),
+                offset_bytes: area.offset_bytes(),
+                file: area.file(),
+                label,
+                resident_pages,
+            });
+        }
+    }
+}
