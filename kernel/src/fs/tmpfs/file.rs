@@ -53,6 +53,11 @@ impl Content {
         self.seals.load(Ordering::Acquire)
     }
 
+    /// Puts these seals in the place of what a new file has.
+    pub fn set_seals(&self, seals: u32) {
+        self.seals.store(seals, Ordering::Release);
+    }
+
     /// Adds seals.
     pub fn add_seals(&self, seals: u32) {
         self.seals.fetch_or(seals, Ordering::AcqRel);
@@ -111,14 +116,14 @@ impl Content {
     }
 
     /// Moves bytes from `buffer` into the file, which grows. Stops short where the instance is full; an error only if nothing was
-    /// written. The caller holds the inode's lock and has bounded offset and length.
-    pub fn write(&self, buffer: &mut IoBuffer<'_>, offset: u64) -> Result<usize> {
+    /// written. The caller holds the inode's lock; at most `max_bytes` are taken.
+    pub fn write(&self, buffer: &mut IoBuffer<'_>, offset: u64, max_bytes: usize) -> Result<usize> {
         let mut bytes = vec![0; PAGE_SIZE_BYTES];
         let mut position = offset;
         let mut total = 0;
-        while buffer.remaining() > 0 {
+        while total < max_bytes {
             let within = (position % PAGE) as usize;
-            let wanted = (PAGE_SIZE_BYTES - within).min(buffer.remaining());
+            let wanted = (PAGE_SIZE_BYTES - within).min(max_bytes - total);
             let step = self.page_or_make(position / PAGE).and_then(|frame| {
                 let taken = buffer.take(&mut bytes[..wanted])?;
                 frame.write(within, &bytes[..taken]);
