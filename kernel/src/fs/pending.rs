@@ -33,3 +33,23 @@ pub fn set_temporary_mask(mask: u64) {
 pub fn set_restart(restart: alloc::boxed::Box<dyn FnOnce() -> Result<u64> + Send>) {
     todo!()
 }
+pub use crate::fs::socket::message::UserCredentials;
+/// As the current thread's namespaces show them.
+pub fn shown_credentials(credentials: UserCredentials) -> UserCredentials {
+    credentials
+}
+/// From the current thread's namespaces; `EINVAL` for ids that are not mapped, `ESRCH` for a pid that is not there.
+pub fn meant_credentials(credentials: UserCredentials) -> Result<UserCredentials> {
+    Ok(credentials)
+}
+/// `mknod` of a socket: mode is `0777 & !umask`; the place made. `EEXIST` if there is something.
+pub fn make_socket_node(name: &[u8]) -> Result<Path> {
+    todo!()
+}
+/// Follows symbolic links.
+pub fn lookup(name: &[u8]) -> Result<Path> {
+    todo!()
+}
+pub fn check_may_write(path: &Path) -> Result<()> {
+    todo!()
+}
