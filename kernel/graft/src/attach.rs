@@ -65,7 +65,12 @@ pub(crate) struct Survey<'a, V: Vfs> {
 }
 
 impl<'a, V: Vfs> Survey<'a, V> {
-    pub(crate) fn of(forest: &Forest<V>, tree: &'a Tree<V>, is_counted: bool, to_be_made: usize) -> Self {
+    pub(crate) fn of(
+        forest: &Forest<V>,
+        tree: &'a Tree<V>,
+        is_counted: bool,
+        to_be_made: usize,
+    ) -> Self {
         let ungrouped = |node: &&crate::clone_tree::Node<V>| !forest.mounts[node.mount].is_shared();
         Self {
             root: &tree.root,
@@ -95,14 +100,21 @@ impl<V: Vfs> Forest<V> {
             self.count_pending(namespace, survey.mounts, pending_epoch)?;
         }
         let is_shared = self.mounts[destination.parent].is_shared();
-        let mut plan = Propagation { is_shared, copies: Vec::new(), latest: Vec::new(), mounts: Vec::new() };
+        let mut plan = Propagation {
+            is_shared,
+            copies: Vec::new(),
+            latest: Vec::new(),
+            mounts: Vec::new(),
+        };
         let mut new_groups = 0;
         if is_shared {
             let entries = self.plan_copies(survey, destination, pending_epoch, &mut plan)?;
             new_groups = survey.ungrouped + survey.copied * (entries - 1);
         }
         let copies = plan.copies.len();
-        plan.mounts.try_reserve_exact(survey.copied * (copies + 1)).map_err(OutOfMemory::from)?;
+        plan.mounts
+            .try_reserve_exact(survey.copied * (copies + 1))
+            .map_err(OutOfMemory::from)?;
         self.reserve(Needs {
             mounts: survey.to_be_made + survey.copied * copies,
             groups: new_groups,
@@ -141,8 +153,14 @@ impl<V: Vfs> Forest<V> {
                 // Until a member gets a copy, its slaves look to the nearest ancestor that has one (P4).
                 self.groups[group].copies = above as u32;
             }
-            let Some(namespace) = self.receiving_namespace(&receiver, &destination.mountpoint) else { continue };
-            require(!self.is_mount_namespace_file(survey.root), Rule::PropagateNamespaceFile)?;
+            let Some(namespace) = self.receiving_namespace(&receiver, &destination.mountpoint)
+            else {
+                continue;
+            };
+            require(
+                !self.is_mount_namespace_file(survey.root),
+                Rule::PropagateNamespaceFile,
+            )?;
             let kinship = match receiver.group {
                 None => Kinship::Slave { master: above },
                 Some(group) => {
@@ -153,15 +171,23 @@ impl<V: Vfs> Forest<V> {
                         owners.try_reserve(1).map_err(OutOfMemory::from)?;
                         owners.push(Some(group));
                         self.groups[group].copies = (owners.len() - 1) as u32;
-                        Kinship::FirstOfGroup { entry: owners.len() - 1, master: entry }
+                        Kinship::FirstOfGroup {
+                            entry: owners.len() - 1,
+                            master: entry,
+                        }
                     }
                 }
             };
             self.count_pending(namespace, survey.copied, pending_epoch)?;
             plan.copies.try_reserve(1).map_err(OutOfMemory::from)?;
-            plan.copies.push(PlannedCopy { receiver: receiver.mount, kinship });
+            plan.copies.push(PlannedCopy {
+                receiver: receiver.mount,
+                kinship,
+            });
         }
-        plan.latest.try_reserve_exact(owners.len()).map_err(OutOfMemory::from)?;
+        plan.latest
+            .try_reserve_exact(owners.len())
+            .map_err(OutOfMemory::from)?;
         plan.latest.resize(owners.len(), 0);
         Ok(owners.len())
     }
@@ -173,8 +199,12 @@ impl<V: Vfs> Forest<V> {
         mountpoint: &V::Dentry,
     ) -> Option<NamespaceSlot<V>> {
         let entry = &self.mounts[receiver.mount];
-        let namespace = entry.namespace.filter(|&slot| !self.namespaces[slot].is_anonymous())?;
-        self.vfs.is_below(mountpoint, &entry.root).then_some(namespace)
+        let namespace = entry
+            .namespace
+            .filter(|&slot| !self.namespaces[slot].is_anonymous())?;
+        self.vfs
+            .is_below(mountpoint, &entry.root)
+            .then_some(namespace)
     }
 
     /// Counts mounts that the operation will add to a namespace against mount-max (O15, P12).
@@ -186,8 +216,15 @@ impl<V: Vfs> Forest<V> {
     ) -> Result<(), Refusal> {
         let mount_max = self.mount_max as usize;
         let entry = &mut self.namespaces[namespace];
-        let pending = if entry.pending_mark == epoch { entry.pending as usize } else { 0 };
-        require(entry.mount_count as usize + pending + mounts <= mount_max, Rule::TooManyMounts)?;
+        let pending = if entry.pending_mark == epoch {
+            entry.pending as usize
+        } else {
+            0
+        };
+        require(
+            entry.mount_count as usize + pending + mounts <= mount_max,
+            Rule::TooManyMounts,
+        )?;
         entry.pending_mark = epoch;
         entry.pending = (pending + mounts) as u32;
         Ok(())
@@ -213,7 +250,10 @@ impl<V: Vfs> Forest<V> {
             }
         }
         plan.mounts.extend(
-            tree.nodes.iter().filter(|node| node.position_in_copies.is_some()).map(|node| node.mount),
+            tree.nodes
+                .iter()
+                .filter(|node| node.position_in_copies.is_some())
+                .map(|node| node.mount),
         );
         for index in 0..plan.copies.len() {
             self.make_copy(tree, &mut plan, index);
@@ -239,12 +279,18 @@ impl<V: Vfs> Forest<V> {
         };
         let start = plan.mounts.len();
         for node in &tree.nodes {
-            let Some(position) = node.position_in_copies else { continue };
+            let Some(position) = node.position_in_copies else {
+                continue;
+            };
             let original = plan.mounts[model + position];
             let entry = &self.mounts[original];
             let is_slave = entry.master.is_some();
             let blank = entry.blank(entry.root.clone());
-            let mountpoint = if position == 0 { None } else { entry.mountpoint.clone() };
+            let mountpoint = if position == 0 {
+                None
+            } else {
+                entry.mountpoint.clone()
+            };
             let copy = self.insert_mount(blank);
             match kinship {
                 Kinship::Peer { .. } => {
@@ -285,8 +331,12 @@ impl<V: Vfs> Forest<V> {
     /// so that each link is one step.
     fn enlist(&mut self, tree: &Tree<V>, plan: &Propagation<V>) {
         let top = tree.nodes[0].mount;
-        let Some(parent) = self.mounts[top].parent else { return };
-        let Some(namespace) = self.mounts[parent].namespace else { return };
+        let Some(parent) = self.mounts[top].parent else {
+            return;
+        };
+        let Some(namespace) = self.mounts[parent].namespace else {
+            return;
+        };
         if self.mounts[top].namespace != Some(namespace) {
             for node in &tree.nodes {
                 self.leave_namespace(node.mount);
@@ -295,7 +345,9 @@ impl<V: Vfs> Forest<V> {
         }
         self.touch(namespace);
         for (index, copy) in plan.copies.iter().enumerate() {
-            let Some(namespace) = self.mounts[copy.receiver].namespace else { continue };
+            let Some(namespace) = self.mounts[copy.receiver].namespace else {
+                continue;
+            };
             for position in (index + 1) * tree.copied..(index + 2) * tree.copied {
                 self.insert_by_id(plan.mounts[position], namespace);
             }
@@ -310,7 +362,10 @@ impl<V: Vfs> Forest<V> {
         mountpoint: &V::Dentry,
         caller: NamespaceSlot<V>,
     ) {
-        let (Some(&copy), Some(namespace)) = (mounts.first(), self.mounts[receiver].namespace) else { return };
+        let (Some(&copy), Some(namespace)) = (mounts.first(), self.mounts[receiver].namespace)
+        else {
+            return;
+        };
         match self.attached_at(receiver, self.vfs.dentry_key(mountpoint)) {
             Some(present) => {
                 let root = self.mounts[copy].root.clone();

@@ -25,7 +25,10 @@ impl<V: Vfs> Forest<V> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let original = self.resolve(source.mount)?;
-        require(!self.is_own_or_older_namespace(&source.dentry, namespace), Rule::BindNamespaceLoop)?;
+        require(
+            !self.is_own_or_older_namespace(&source.dentry, namespace),
+            Rule::BindNamespaceLoop,
+        )?;
         let destination = self.mountable_place(namespace, target)?;
         let mut tree = self.list_bindable(original, &source.dentry, recursive, namespace)?;
         let superblock = &self.mounts[original].superblock;
@@ -50,9 +53,23 @@ impl<V: Vfs> Forest<V> {
         let entry = &self.mounts[original];
         require(!entry.is_unbindable(), Rule::BindUnbindable)?;
         let is_namespace_file = self.vfs.namespace_file(dentry) != NamespaceFile::No;
-        require(entry.namespace == Some(namespace) || is_namespace_file, Rule::BindElsewhere)?;
-        require(recursive || !self.has_locked_children(original, dentry), Rule::BindLockedChildren)?;
-        self.list_tree(original, dentry, if recursive { Taking::Bindable } else { Taking::OnlyRoot })
+        require(
+            entry.namespace == Some(namespace) || is_namespace_file,
+            Rule::BindElsewhere,
+        )?;
+        require(
+            recursive || !self.has_locked_children(original, dentry),
+            Rule::BindLockedChildren,
+        )?;
+        self.list_tree(
+            original,
+            dentry,
+            if recursive {
+                Taking::Bindable
+            } else {
+                Taking::OnlyRoot
+            },
+        )
     }
 
     /// Makes the clones that [`list_bindable`](Self::list_bindable) listed. The first loses its lock (B4).
@@ -66,7 +83,10 @@ impl<V: Vfs> Forest<V> {
         self.children(mount).any(|child| {
             let child = &self.mounts[child];
             child.is_mount_locked()
-                && child.mountpoint.as_ref().is_some_and(|at| self.vfs.is_below(at, dentry))
+                && child
+                    .mountpoint
+                    .as_ref()
+                    .is_some_and(|at| self.vfs.is_below(at, dentry))
         })
     }
 

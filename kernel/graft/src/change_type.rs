@@ -27,7 +27,10 @@ impl<V: Vfs> Forest<V> {
             return Err(Refusal::new(Rule::ChangeNotMounted));
         };
         let owner = &self.namespaces[namespace].owner;
-        require(self.vfs.is_admin(caller.credentials, owner), Rule::ChangeNotAdmin)?;
+        require(
+            self.vfs.is_admin(caller.credentials, owner),
+            Rule::ChangeNotAdmin,
+        )?;
         self.reserve_for_type(mount, to, recursive)?;
         self.set_type(mount, to, recursive);
         Ok(())
@@ -46,7 +49,10 @@ impl<V: Vfs> Forest<V> {
         let extent = if recursive { usize::MAX } else { 1 };
         let ungrouped = |&mount: &MountSlot<V>| !self.mounts[mount].is_shared();
         let groups = self.tree(top).take(extent).filter(ungrouped).count();
-        Ok(self.reserve(Needs { groups, ..Needs::default() })?)
+        Ok(self.reserve(Needs {
+            groups,
+            ..Needs::default()
+        })?)
     }
 
     /// Gives the type. Cannot fail.
@@ -61,7 +67,11 @@ impl<V: Vfs> Forest<V> {
         while let Some(mount) = next {
             self.mounts[last].chain = Some(mount);
             last = mount;
-            next = if recursive { self.next_in_tree(mount, top) } else { None };
+            next = if recursive {
+                self.next_in_tree(mount, top)
+            } else {
+                None
+            };
             let state = &mut self.mounts[mount].state;
             match to {
                 PropagationType::Private => *state -= State::UNBINDABLE,
@@ -81,7 +91,11 @@ impl<V: Vfs> Forest<V> {
             if !self.mounts[mount].is_shared() {
                 self.found_group(mount);
             }
-            next = if recursive { self.next_in_tree(mount, top) } else { None };
+            next = if recursive {
+                self.next_in_tree(mount, top)
+            } else {
+                None
+            };
         }
     }
 }

@@ -52,7 +52,11 @@ pub(crate) enum Relation {
 
 impl<V: Vfs> Tree<V> {
     pub(crate) fn new(root: V::Dentry) -> Self {
-        Self { nodes: Vec::new(), root, copied: 0 }
+        Self {
+            nodes: Vec::new(),
+            root,
+            copied: 0,
+        }
     }
 }
 
@@ -112,14 +116,27 @@ impl<V: Vfs> Forest<V> {
         }
     }
 
-    fn push_node(&self, tree: &mut Tree<V>, mount: MountSlot<V>, parent: usize) -> Result<(), OutOfMemory> {
+    fn push_node(
+        &self,
+        tree: &mut Tree<V>,
+        mount: MountSlot<V>,
+        parent: usize,
+    ) -> Result<(), OutOfMemory> {
         let is_first = tree.nodes.is_empty();
-        let root = if is_first { &tree.root } else { &self.mounts[mount].root };
+        let root = if is_first {
+            &tree.root
+        } else {
+            &self.mounts[mount].root
+        };
         let in_copies = (is_first || tree.nodes[parent].position_in_copies.is_some())
             && !self.is_mount_namespace_file(root);
         let position_in_copies = in_copies.then_some(tree.copied);
         tree.nodes.try_reserve(1)?;
-        tree.nodes.push(Node { mount, parent, position_in_copies });
+        tree.nodes.push(Node {
+            mount,
+            parent,
+            position_in_copies,
+        });
         tree.copied += usize::from(in_copies);
         Ok(())
     }
@@ -134,10 +151,18 @@ impl<V: Vfs> Forest<V> {
             let original = tree.nodes[position].mount;
             let is_first = position == 0;
             let entry = &self.mounts[original];
-            let root = if is_first { tree.root.clone() } else { entry.root.clone() };
+            let root = if is_first {
+                tree.root.clone()
+            } else {
+                entry.root.clone()
+            };
             let mut blank = entry.blank(root);
             blank.state |= entry.state & kept;
-            let mountpoint = if is_first { None } else { entry.mountpoint.clone() };
+            let mountpoint = if is_first {
+                None
+            } else {
+                entry.mountpoint.clone()
+            };
             let copy = self.insert_mount(blank);
             self.relate(copy, original, relation);
             if let Some(mountpoint) = mountpoint {

@@ -33,6 +33,7 @@ mod set_group;
 mod setattr;
 mod tree;
 mod umount;
+pub mod views;
 
 pub use caller::{Caller, NewMount, Place};
 pub use copy_namespace::NamespaceCopy;

@@ -30,10 +30,13 @@ impl<V: Vfs> Forest<V> {
         let covered = &self.mounts[destination.parent];
         let is_on_root =
             self.vfs.dentry_key(&destination.mountpoint) == self.vfs.dentry_key(&covered.root);
-        let same_filesystem =
-            self.vfs.superblock_key(&covered.superblock) == self.vfs.superblock_key(&new.superblock);
+        let same_filesystem = self.vfs.superblock_key(&covered.superblock)
+            == self.vfs.superblock_key(&new.superblock);
         require(!(is_on_root && same_filesystem), Rule::SameFilesystem)?;
-        require(self.vfs.dentry_kind(&new.root) != DentryKind::Symlink, Rule::RootIsSymlink)?;
+        require(
+            self.vfs.dentry_kind(&new.root) != DentryKind::Symlink,
+            Rule::RootIsSymlink,
+        )?;
         self.require_graftable(&new.superblock, &new.root, &destination.mountpoint)?;
 
         let survey = Survey {
@@ -52,8 +55,16 @@ impl<V: Vfs> Forest<V> {
         blank.locks = locks;
         let mount = self.insert_mount(blank);
         let position_in_copies = (survey.copied == 1).then_some(0);
-        nodes.push(Node { mount, parent: 0, position_in_copies });
-        let tree = Tree { nodes, root: new.root.clone(), copied: survey.copied };
+        nodes.push(Node {
+            mount,
+            parent: 0,
+            position_in_copies,
+        });
+        let tree = Tree {
+            nodes,
+            root: new.root.clone(),
+            copied: survey.copied,
+        };
         self.commit_attach(&tree, destination, plan, namespace);
         Ok(self.mount_id(mount))
     }
@@ -66,9 +77,19 @@ impl<V: Vfs> Forest<V> {
     ) -> Result<Destination<V>, Refusal> {
         let place = self.top_of_stack(target);
         let parent = self.resolve(place.mount)?;
-        require(!self.vfs.is_unlinked(&place.dentry), Rule::MountpointUnlinked)?;
-        require(self.mounts[parent].namespace == Some(namespace), Rule::TargetElsewhere)?;
-        Ok(Destination { parent, mountpoint: place.dentry, beneath: None })
+        require(
+            !self.vfs.is_unlinked(&place.dentry),
+            Rule::MountpointUnlinked,
+        )?;
+        require(
+            self.mounts[parent].namespace == Some(namespace),
+            Rule::TargetElsewhere,
+        )?;
+        Ok(Destination {
+            parent,
+            mountpoint: place.dentry,
+            beneath: None,
+        })
     }
 
     /// Whether a root can be attached on a mountpoint at all (F9).
@@ -79,8 +100,14 @@ impl<V: Vfs> Forest<V> {
         mountpoint: &V::Dentry,
     ) -> Result<(), Refusal> {
         let traits = self.vfs.superblock_traits(superblock);
-        require(!traits.contains(SuperblockTraits::NO_USER), Rule::NotUserMountable)?;
-        require(self.is_directory(root) == self.is_directory(mountpoint), Rule::KindMismatch)
+        require(
+            !traits.contains(SuperblockTraits::NO_USER),
+            Rule::NotUserMountable,
+        )?;
+        require(
+            self.is_directory(root) == self.is_directory(mountpoint),
+            Rule::KindMismatch,
+        )
     }
 
     pub(crate) fn is_directory(&self, dentry: &V::Dentry) -> bool {
@@ -110,22 +137,32 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// The locks to inherit from a mount that shows all that a new one with these flags would (N12).
-    fn locks_if_as_visible(&self, mount: crate::ids::MountSlot<V>, flags: MountFlags) -> Option<Locks> {
+    fn locks_if_as_visible(
+        &self,
+        mount: crate::ids::MountSlot<V>,
+        flags: MountFlags,
+    ) -> Option<Locks> {
         let entry = &self.mounts[mount];
         if !self.vfs.is_superblock_root(&entry.root) {
             return None;
         }
         let mut locks = entry.locks & (Locks::RDONLY | Locks::ATIME);
-        if self.vfs.super_flags(&entry.superblock).contains(SuperFlags::RDONLY) {
+        if self
+            .vfs
+            .super_flags(&entry.superblock)
+            .contains(SuperFlags::RDONLY)
+        {
             locks |= Locks::RDONLY;
         }
         let weaker = locks.contains(Locks::RDONLY) && !flags.contains(MountFlags::RDONLY);
-        let other_atime =
-            locks.contains(Locks::ATIME) && entry.flags & MountFlags::ATIME != flags & MountFlags::ATIME;
+        let other_atime = locks.contains(Locks::ATIME)
+            && entry.flags & MountFlags::ATIME != flags & MountFlags::ATIME;
         let hides = |child| {
             let child = &self.mounts[child];
-            let on_something =
-                child.mountpoint.as_ref().is_some_and(|dentry| !self.vfs.is_permanently_empty(dentry));
+            let on_something = child
+                .mountpoint
+                .as_ref()
+                .is_some_and(|dentry| !self.vfs.is_permanently_empty(dentry));
             child.is_mount_locked() && on_something
         };
         let visible = !weaker && !other_atime && !self.children(mount).any(hides);

@@ -32,7 +32,10 @@ impl<V: Vfs> Forest<V> {
         let entry = &self.mounts[mount];
         let becomes_read_only =
             flags.flags.contains(MountFlags::RDONLY) && !entry.flags.contains(MountFlags::RDONLY);
-        require(!(becomes_read_only && entry.has_writers()), Rule::RemountBusy)?;
+        require(
+            !(becomes_read_only && entry.has_writers()),
+            Rule::RemountBusy,
+        )?;
         self.set_flags(mount, resulting_flags(entry, flags));
         Ok(())
     }
@@ -52,7 +55,10 @@ impl<V: Vfs> Forest<V> {
         let entry = &self.mounts[mount];
         require(entry.namespace == Some(namespace), Rule::RemountElsewhere)?;
         require(self.is_mount_root(target, mount), Rule::RemountNotMountRoot)?;
-        require(allowed_by_locks(entry, resulting_flags(entry, flags)), Rule::RemountLockedFlags)
+        require(
+            allowed_by_locks(entry, resulting_flags(entry, flags)),
+            Rule::RemountLockedFlags,
+        )
     }
 
     /// Whether the credentials may change the superblock of a mount at all (M4, K7).
@@ -63,7 +69,10 @@ impl<V: Vfs> Forest<V> {
     ) -> Result<(), Refusal> {
         let mount = self.resolve(target.mount)?;
         let superblock = &self.mounts[mount].superblock;
-        require(self.vfs.is_superblock_admin(credentials, superblock), Rule::RemountNotAdmin)
+        require(
+            self.vfs.is_superblock_admin(credentials, superblock),
+            Rule::RemountNotAdmin,
+        )
     }
 
     /// MS_REMOUNT, once the superblock has changed: gives the mount its flags and raises the event (M4, M7).
@@ -97,8 +106,9 @@ pub(crate) fn allowed_by_locks<V: Vfs>(mount: &Mount<V>, flags: MountFlags) -> b
         (Locks::NODEV, MountFlags::NODEV),
         (Locks::NOEXEC, MountFlags::NOEXEC),
     ];
-    let none_cleared =
-        pairs.into_iter().all(|(lock, flag)| !mount.locks.contains(lock) || flags.contains(flag));
+    let none_cleared = pairs
+        .into_iter()
+        .all(|(lock, flag)| !mount.locks.contains(lock) || flags.contains(flag));
     let same_atime = mount.flags & MountFlags::ATIME == flags & MountFlags::ATIME;
     none_cleared && (same_atime || !mount.locks.contains(Locks::ATIME))
 }

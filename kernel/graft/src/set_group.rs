@@ -44,15 +44,24 @@ impl<V: Vfs> Forest<V> {
         };
         for namespace in [model_namespace, joining_namespace] {
             let owner = &self.namespaces[namespace].owner;
-            require(self.vfs.is_admin(caller.credentials, owner), Rule::SetGroupNotAdmin)?;
+            require(
+                self.vfs.is_admin(caller.credentials, owner),
+                Rule::SetGroupNotAdmin,
+            )?;
         }
         require(self.is_mount_root(from, model), Rule::SetGroupNotMountRoot)?;
         require(self.is_mount_root(to, joining), Rule::SetGroupNotMountRoot)?;
         let same_superblock = self.vfs.superblock_key(&model_entry.superblock)
             == self.vfs.superblock_key(&joining_entry.superblock);
         require(same_superblock, Rule::SetGroupOtherSuperblock)?;
-        require(self.vfs.is_below(&joining_entry.root, &model_entry.root), Rule::SetGroupWider)?;
-        require(!self.has_locked_children(model, &joining_entry.root), Rule::SetGroupLockedChildren)?;
+        require(
+            self.vfs.is_below(&joining_entry.root, &model_entry.root),
+            Rule::SetGroupWider,
+        )?;
+        require(
+            !self.has_locked_children(model, &joining_entry.root),
+            Rule::SetGroupLockedChildren,
+        )?;
         let joining_is_private = !joining_entry.is_shared() && joining_entry.master.is_none();
         require(joining_is_private, Rule::SetGroupNotPrivate)?;
         let model_is_private = !model_entry.is_shared() && model_entry.master.is_none();
