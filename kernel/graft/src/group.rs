@@ -191,12 +191,6 @@ impl<V: Vfs> Forest<V> {
         }
     }
 
-    /// Takes one mount out of its group. See [`leave_groups`](Self::leave_groups).
-    pub(crate) fn leave_group(&mut self, mount: MountSlot<V>, leaving: Leaving) {
-        self.mounts[mount].chain = None;
-        self.leave_groups(Some(mount), leaving);
-    }
-
     /// Takes all mounts of a chain out of their groups (C5). The result is that of one after the other.
     ///
     /// Who inherits is settled for the whole chain at once, so that a slave is handed on once however many masters go.

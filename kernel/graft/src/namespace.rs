@@ -65,6 +65,11 @@ impl<V: Vfs> Forest<V> {
     /// Puts a mount at the end of a namespace's order (W6).
     pub(crate) fn join_namespace(&mut self, mount: MountSlot<V>, namespace: NamespaceSlot<V>) {
         self.insert_by_id(mount, namespace);
+        self.append_joined(mount, namespace);
+    }
+
+    /// As [`join_namespace`](Self::join_namespace), for a mount that is in the order of ids already.
+    pub(crate) fn append_joined(&mut self, mount: MountSlot<V>, namespace: NamespaceSlot<V>) {
         let space = &mut self.namespaces[namespace];
         let previous = space.last_joined.replace(mount);
         let joined = space.next_joined;
@@ -111,7 +116,7 @@ impl<V: Vfs> Forest<V> {
     /// Links a mount into the order of unique ids.
     ///
     /// Cost: one step for each mount of the namespace that is younger: none for a new mount, few for a detached tree.
-    fn insert_by_id(&mut self, mount: MountSlot<V>, namespace: NamespaceSlot<V>) {
+    pub(crate) fn insert_by_id(&mut self, mount: MountSlot<V>, namespace: NamespaceSlot<V>) {
         let unique_id = self.mounts[mount].unique_id;
         let mut next = None;
         let mut previous = self.namespaces[namespace].last_by_id;

@@ -233,6 +233,7 @@ rules! {
     SetattrLockedFlags: EPERM, "K6", "a locked attribute would be cleared";
     SetattrBusy: EBUSY, "A19", "files are open for writing through the mount";
     FsmountAttributes: EINVAL, "A17", "unknown attributes, or an access time attribute that is none";
+    IdmapCleared: EINVAL, "A22", "an id mapping cannot be taken away";
     IdmapUnsupported: EINVAL, "A22", "the filesystem does not support id mappings";
     IdmapTwice: EPERM, "A22", "the mount has an id mapping already";
     IdmapNotAdmin: EPERM, "A22", "the caller lacks CAP_SYS_ADMIN over the superblock";

@@ -58,6 +58,16 @@ impl<V: Vfs> Released<V> {
         self.user_namespace = Some(user_namespace);
     }
 
+    /// Takes over what another bag holds. Where memory is short the rest is dropped here.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        if self.remains.is_empty() {
+            core::mem::swap(&mut self.remains, &mut other.remains);
+        } else if self.remains.try_reserve(other.remains.len()).is_ok() {
+            self.remains.append(&mut other.remains);
+        }
+        self.user_namespace = self.user_namespace.take().or(other.user_namespace);
+    }
+
     /// How many mounts died.
     pub fn dead_mounts(&self) -> usize {
         self.remains

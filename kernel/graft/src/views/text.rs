@@ -1,0 +1,74 @@
+//! Small pieces of text: decimal numbers and escaped names.
+
+use crate::seam::{OutOfMemory, Sink};
+
+/// What mountpoints and roots escape (W8).
+pub(crate) const IN_PATHS: &[u8] = b" \t\n\\";
+/// What sources and types escape (W8).
+pub(crate) const IN_NAMES: &[u8] = b" \t\n\\#";
+
+/// Writes a number in decimal.
+pub(crate) fn put_number(sink: &mut dyn Sink, number: u64) -> Result<(), OutOfMemory> {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = number;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return sink.put(&digits[start..]);
+        }
+    }
+}
+
+/// Writes bytes, those of a set as backslash and three octal digits (W8).
+pub(crate) fn put_escaped(
+    sink: &mut dyn Sink,
+    bytes: &[u8],
+    set: &[u8],
+) -> Result<(), OutOfMemory> {
+    let mut written = 0;
+    for (index, &byte) in bytes.iter().enumerate() {
+        if set.contains(&byte) {
+            sink.put(&bytes[written..index])?;
+            let octal = [
+                b'\\',
+                b'0' + (byte >> 6),
+                b'0' + (byte >> 3 & 7),
+                b'0' + (byte & 7),
+            ];
+            sink.put(&octal)?;
+            written = index + 1;
+        }
+    }
+    sink.put(&bytes[written..])
+}
+
+/// A sink that escapes what goes through it.
+pub(crate) struct Escaping<'a> {
+    pub(crate) sink: &'a mut dyn Sink,
+    pub(crate) set: &'static [u8],
+}
+
+impl Sink for Escaping<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), OutOfMemory> {
+        put_escaped(self.sink, bytes, self.set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn numbers_and_escapes() {
+        let mut text = Vec::new();
+        put_number(&mut text, 0).unwrap();
+        put_escaped(&mut text, b" a#b\\", IN_PATHS).unwrap();
+        put_number(&mut text, u64::MAX).unwrap();
+        put_escaped(&mut text, b"#\n", IN_NAMES).unwrap();
+        assert_eq!(text, b"0\\040a#b\\13418446744073709551615\\043\\012");
+    }
+}
