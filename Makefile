@@ -10,7 +10,8 @@ SEEDS ?= 1..20
 STEPS ?= 200
 LARGEST ?= 1000
 
-TOOLS := cargo run --quiet --package graft-tools --
+# Quiet but for the first time, which takes a while.
+TOOLS := cargo run $(if $(wildcard target/debug/graft-tools),--quiet) --package graft-tools --
 
 # The kernel has flags of its own (a fixed address in the top 2 GiB, no red zone), and therefore a target folder of its own.
 KERNEL_FLAGS := RUSTFLAGS="-C relocation-model=static -C code-model=kernel -C no-redzone=yes"

@@ -69,7 +69,9 @@ impl Foreign {
     pub fn run(self, workspace: &Workspace, kernel: Kernel, progress: &dyn Fn(&str), watcher: &mut dyn Watcher) -> Result<Recording> {
         let mut machine = Machine::new(kernel.file(workspace, progress)?, Some(self.image(workspace, progress)?));
         machine.arguments = "quiet loglevel=1".to_owned();
-        boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), watcher)
+        let recording = boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), watcher)?;
+        workspace.keep_log(&format!("{self}-{kernel}"), &recording.lines)?;
+        Ok(recording)
     }
 
     /// What its script printed.

@@ -132,8 +132,7 @@ pub fn run(workspace: &Workspace, kernel: Kernel, suites: &[Suite], filter: Opti
         machine.arguments = "quiet".to_owned();
         let mut watcher = SuiteWatcher { progress, kernel, total, done: total - count(&left), failed: report.failed.len() };
         let recording = boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), &mut watcher)?;
-        let log = workspace.product(&format!("logs/suites-{kernel}-{attempt}.log"))?;
-        std::fs::write(&log, recording.lines.join("\n")).with_context(|| format!("cannot write {}", log.display()))?;
+        workspace.keep_log(&format!("suites-{kernel}-{attempt}"), &recording.lines)?;
         let before = count(&left);
         take_results(&recording, &mut left, &mut report, kernel);
         if count(&left) == before {

@@ -181,7 +181,9 @@ impl Parts<'_> {
     fn show_demonstration(&self, kernel: Kernel) -> Result<Recording> {
         self.progress.say(&format!("demonstration on {kernel}"));
         let machine = demo::machine(self.workspace, kernel, false, &|text| self.progress.say(text))?;
-        demo::show(&machine, &mut Unwatched)
+        let recording = demo::show(&machine, &mut Unwatched)?;
+        self.workspace.keep_log(&format!("demonstration-{kernel}"), &recording.lines)?;
+        Ok(recording)
     }
 
     /// The images that were not made for our kernel: each runs to its end on both, and prints the same.

@@ -38,6 +38,12 @@ impl Workspace {
         Ok(product)
     }
 
+    /// Keeps the lines of a console in `target/logs`, for whoever looks for the reason of a failure.
+    pub fn keep_log(&self, name: &str, lines: &[String]) -> Result<()> {
+        let file = self.product(&format!("logs/{name}.log"))?;
+        std::fs::write(&file, lines.join("\n") + "\n").with_context(|| format!("cannot write {}", file.display()))
+    }
+
     /// A folder below `target/`, created if it is not there.
     pub fn folder(&self, path: &str) -> Result<PathBuf> {
         let folder = self.root.join("target").join(path);
