@@ -79,6 +79,12 @@ pub fn at(mount_point: &str) -> MountInfo {
     found.remove(0)
 }
 
+/// The mount that was put last on this path.
+#[track_caller]
+pub fn top_at(mount_point: &str) -> MountInfo {
+    all_at(mount_point).pop().unwrap_or_else(|| panic!("no mount at {mount_point}"))
+}
+
 /// Whether anything is mounted at this path.
 pub fn is_mounted(mount_point: &str) -> bool {
     !all_at(mount_point).is_empty()
