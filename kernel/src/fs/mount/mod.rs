@@ -44,9 +44,12 @@ pub fn pin(mount: MountId) {
     forest().read().pin(mount);
 }
 
-/// Gives a pin back; an unmounted mount goes with its last.
-pub fn unpin(mount: MountId) {
-    let was_last = forest().read().unpin(mount);
+/// Gives a pin back; an unmounted mount goes with its last. `counts_as_use`: `MNT_EXPIRE` hears of it (U2).
+pub fn unpin(mount: MountId, counts_as_use: bool) {
+    let was_last = {
+        let forest = forest().read();
+        if counts_as_use { forest.unpin(mount) } else { forest.unpin_no_expire(mount) }
+    };
     if was_last {
         let released = forest().write().reap(mount);
         drop(released);
@@ -71,9 +74,9 @@ pub fn cross(mount: MountId, dentry: &Arc<Dentry>) -> Option<Path> {
     forest.cross(&at).map(|place| pinned(&forest, place))
 }
 
-/// The top of the stack that stands at a path (L3, F9).
-pub fn top_of_stack(path: &Path) -> Path {
-    cross(path.mount(), path.dentry()).unwrap_or_else(|| path.clone())
+/// A path raised to the top of the stack that stands at it (L3).
+pub fn raised_to_top(path: Path) -> Path {
+    cross(path.mount(), path.dentry()).unwrap_or(path)
 }
 
 /// What is above a path (L5).
