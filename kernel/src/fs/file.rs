@@ -125,11 +125,6 @@ impl OpenFile {
         self.flags().contains(OpenFlags::PATH)
     }
 
-    /// Whether operations must not block.
-    pub fn is_nonblocking(&self) -> bool {
-        self.flags().contains(OpenFlags::NONBLOCK)
-    }
-
     /// A descriptor of the file was taken out of a table: `flush` of the filesystem, and the process's record locks.
     pub fn descriptor_closed(&self) -> Result<()> {
         if self.is_path_only() {

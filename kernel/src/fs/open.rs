@@ -121,8 +121,11 @@ fn find_or_create(walk: &mut Walk, how: OpenHow) -> Result<bool> {
         match create_or_existing(walk, &last, how)? {
             None => return Ok(true),
             Some(_) if exclusive => return Err(Errno::EXIST),
-            Some(dentry) if walk.enter(dentry, follows)? => continue,
-            Some(_) => return Ok(false),
+            Some(dentry) => {
+                if !walk.enter(dentry, follows)? {
+                    return Ok(false);
+                }
+            }
         }
     }
 }

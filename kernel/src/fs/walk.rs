@@ -271,7 +271,7 @@ impl Walk {
         }
         self.links_followed += 1;
         // L12: what counts is the mount that the link lies on.
-        if mount::flags(link.mount()).contains(graft::MountFlags::NOSYMFOLLOW) {
+        if mount::flags(link.mount()).contains(graft::flags::MountFlags::NOSYMFOLLOW) {
             return Err(Errno::LOOP);
         }
         attributes::touch_accessed(link, inode);

@@ -14,6 +14,7 @@ use crate::fs::{Dentry, Path, SuperBlock};
 use crate::sync::{Lazy, RwLock};
 use alloc::{sync::Arc, vec::Vec};
 use graft::flags::MountFlags;
+use graft::views::PathEnd;
 use graft::{MountId, NamespaceId, Place, Refusal};
 
 pub use boot::{init, kernel_mount};
@@ -189,6 +190,14 @@ pub fn detach_mounts(dentry: &Arc<Dentry>) {
     drop(released);
 }
 
+/// Whether a context's root is not the top of its namespace as everybody in it would see it: `chroot(2)` was used.
+pub fn is_chrooted(context: &crate::fs::FsContext) -> bool {
+    let root = context.root();
+    let forest = forest().read();
+    let entry = forest.namespace_entry(current_namespace());
+    entry.is_none_or(|entry| entry.mount != root.mount() || entry.dentry.key != root.dentry().key)
+}
+
 /// The mount namespace of the current thread.
 pub fn current_namespace() -> NamespaceId {
     crate::task::current().namespaces().mount.id
@@ -201,10 +210,8 @@ pub fn path_text(path: &Path, root: &Path) -> Result<(Vec<u8>, bool)> {
     }
     let (at, from) = (place(path), place(root));
     let mut text = Vec::new();
-    let reachable = forest().read().write_path(&at, &from, &mut text).map_err(|_| Errno::NOMEM)?;
-    if text.is_empty() {
-        text.push(b'/');
-    }
+    let end = forest().read().append_path(&at, &from, &mut text).map_err(|_| Errno::NOMEM)?;
+    let reachable = end == PathEnd::Root;
     if path.dentry().is_unhashed() {
         text.extend_from_slice(b" (deleted)");
     }

@@ -105,7 +105,7 @@ fn mount_flags(flags: u32) -> MountFlags {
 /// Per-mount flags of a remount, and whether the atime bits stay (M3).
 fn remount_flags(flags: u32) -> RemountFlags {
     let atime = sys::MS_NOATIME | sys::MS_NODIRATIME | sys::MS_RELATIME | sys::MS_STRICTATIME;
-    RemountFlags { flags: mount_flags(flags), keep_atime: flags & atime == 0 }
+    RemountFlags { flags: mount_flags(flags), keeps_atime: flags & atime == 0 }
 }
 
 /// A new mount of a filesystem (F7 to F12).
