@@ -125,11 +125,6 @@ impl OpenFile {
         self.flags().contains(OpenFlags::PATH)
     }
 
-    /// Whether operations must not block.
-    pub fn is_nonblocking(&self) -> bool {
-        self.flags().contains(OpenFlags::NONBLOCK)
-    }
-
     /// A descriptor of the file was taken out of a table: `flush` of the filesystem, and the process's record locks.
     pub fn descriptor_closed(&self) -> Result<()> {
         if self.is_path_only() {
@@ -264,4 +259,34 @@ pub enum FileMapping {
     Anonymous,
     /// The device's own pages.
     Pages(Arc<dyn PageSource>),
+}
+
+/// Longest file in bytes (`MAX_LFS_FILESIZE`).
+const MAX_FILE_BYTES: u64 = i64::MAX as u64;
+
+/// How many of `wanted` bytes the caller may write at `offset`: up to its `RLIMIT_FSIZE` and the longest file there can be. At the
+/// limit `EFBIG`, with SIGXFSZ for the one that is the caller's own.
+pub fn writable_len(offset: u64, wanted: usize) -> Result<usize> {
+    if wanted == 0 {
+        return Ok(0);
+    }
+    let limit = crate::task::current().process.limit(linux_raw_sys::general::RLIMIT_FSIZE);
+    if offset >= limit {
+        crate::fs::pending::send_signal_to_current(linux_raw_sys::general::SIGXFSZ);
+        return Err(Errno::FBIG);
+    }
+    if offset >= MAX_FILE_BYTES {
+        return Err(Errno::FBIG);
+    }
+    let room = limit.min(MAX_FILE_BYTES) - offset;
+    Ok(usize::try_from(room).map_or(wanted, |room| room.min(wanted)))
+}
+
+/// Whether the caller may make a file so long: `EFBIG` as in [`writable_len`].
+pub fn check_len(len_bytes: u64) -> Result<()> {
+    match len_bytes.checked_sub(1) {
+        None => Ok(()),
+        Some(_) if len_bytes > MAX_FILE_BYTES => Err(Errno::FBIG),
+        Some(last) => writable_len(last, 1).map(|_| ()),
+    }
 }

@@ -94,7 +94,7 @@ pub struct AttributeChange {
 impl Attributes {
     /// Those of a new file: all times are now, nothing in it.
     pub fn new(mode: u32, uid: u32, gid: u32) -> Self {
-        let now = crate::time::clock::realtime();
+        let now = crate::time::clock::realtime_ns();
         Self {
             mode: mode & 0o7777,
             uid,
@@ -144,6 +144,8 @@ pub struct Inode {
     pub watches: crate::fs::inotify::Watches,
     /// Programs that have pages of this file mapped; told about truncation.
     pub mappings: crate::mm::address_space::Mappings,
+    /// Has no name but may be given one (`O_TMPFILE` without `O_EXCL`).
+    linkable: core::sync::atomic::AtomicBool,
     /// Executing (denies writers, `ETXTBSY`) when negative, writers when positive.
     pub writers: core::sync::atomic::AtomicI32,
 }
@@ -169,6 +171,7 @@ impl Inode {
             locks: Default::default(),
             watches: Default::default(),
             mappings: Default::default(),
+            linkable: core::sync::atomic::AtomicBool::new(false),
             writers: core::sync::atomic::AtomicI32::new(0),
         })
     }
@@ -181,6 +184,16 @@ impl Inode {
             (1.., 0) => self.superblock.unlinked_open.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
+    }
+
+    /// Lets `linkat(2)` name a file that has no name.
+    pub fn set_linkable(&self) {
+        self.linkable.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`Self::set_linkable`].
+    pub fn is_linkable(&self) -> bool {
+        self.linkable.load(Ordering::Relaxed)
     }
 
     /// Takes write access for an open file: `ETXTBSY` while the file is being executed.

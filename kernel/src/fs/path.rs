@@ -2,7 +2,12 @@
 
 use crate::fs::{Dentry, Inode, mount};
 use crate::sync::SpinLock;
-use alloc::sync::Arc;
+use alloc::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// A mount and a dentry seen through it. Holds a pin on the mount (U7) while it lives.
 ///
@@ -10,24 +15,32 @@ use alloc::sync::Arc;
 pub struct Path {
     mount: graft::MountId,
     dentry: Arc<Dentry>,
+    /// Its end does not count as a use of the mount.
+    leaves_no_trace: bool,
 }
 
 impl Path {
     /// The place `dentry` in `mount`. The caller knows that the mount is there: it holds another path in it, or the forest's lock
     /// was held when the pin was taken ([`mount::pin_locked`]).
     pub(in crate::fs) fn from_pinned(mount: graft::MountId, dentry: Arc<Dentry>) -> Self {
-        Self { mount, dentry }
+        Self { mount, dentry, leaves_no_trace: false }
     }
 
     /// Another dentry of the same mount.
     pub fn at(&self, dentry: Arc<Dentry>) -> Self {
         mount::pin(self.mount);
-        Self { mount: self.mount, dentry }
+        Self { mount: self.mount, dentry, leaves_no_trace: false }
     }
 
     /// Goes to another dentry of the same mount; gives back the one before.
     pub(in crate::fs) fn step(&mut self, dentry: Arc<Dentry>) -> Arc<Dentry> {
         core::mem::replace(&mut self.dentry, dentry)
+    }
+
+    /// Drops the path without that counting as a use of the mount: the path of `umount2` itself (U2).
+    pub(in crate::fs) fn release_without_use(self) {
+        let mut path = self;
+        path.leaves_no_trace = true;
     }
 
     /// The mount.
@@ -54,7 +67,7 @@ impl Clone for Path {
 
 impl Drop for Path {
     fn drop(&mut self) {
-        mount::unpin(self.mount);
+        mount::unpin(self.mount, !self.leaves_no_trace);
     }
 }
 
@@ -68,6 +81,8 @@ impl Eq for Path {}
 
 /// `fs_struct`: shared by `CLONE_FS`.
 pub struct FsContext {
+    /// For the table of all contexts.
+    number: u64,
     /// Root, working directory, umask. Take copies out; drop replaced paths after the lock is released.
     pub state: SpinLock<FsState>,
 }
@@ -83,17 +98,46 @@ pub struct FsState {
     pub umask: u32,
 }
 
+/// All contexts, for `pivot_root(2)`, which changes the roots of others (R4).
+static CONTEXTS: SpinLock<BTreeMap<u64, Weak<FsContext>>> = SpinLock::new(BTreeMap::new());
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
 impl FsContext {
     /// A context with both places at `root`.
     pub fn new(root: Path, umask: u32) -> Arc<Self> {
         let working_directory = root.clone();
-        Arc::new(Self { state: SpinLock::new(FsState { root, working_directory, umask }) })
+        Self::from_state(FsState { root, working_directory, umask })
     }
 
     /// A copy for `fork` without `CLONE_FS`.
     pub fn duplicate(&self) -> Arc<Self> {
         let state = self.state.lock().clone();
-        Arc::new(Self { state: SpinLock::new(state) })
+        Self::from_state(state)
+    }
+
+    fn from_state(state: FsState) -> Arc<Self> {
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let context = Arc::new(Self { number, state: SpinLock::new(state) });
+        CONTEXTS.lock().insert(number, Arc::downgrade(&context));
+        context
+    }
+
+    /// Lets every root and working directory that is exactly `old` be `new` (R4).
+    pub(in crate::fs) fn replace_everywhere((old_mount, old_dentry): (graft::MountId, &Dentry), new: &Path) {
+        let is_old = |path: &Path| path.mount == old_mount && path.dentry.key == old_dentry.key;
+        let contexts: Vec<Arc<Self>> = CONTEXTS.lock().values().filter_map(Weak::upgrade).collect();
+        for context in contexts {
+            let (at_root, in_directory) = {
+                let state = context.state.lock();
+                (is_old(&state.root), is_old(&state.working_directory))
+            };
+            if at_root {
+                context.set_root(new.clone());
+            }
+            if in_directory {
+                context.set_working_directory(new.clone());
+            }
+        }
     }
 
     /// The root now.
@@ -126,5 +170,11 @@ impl FsContext {
     /// `umask(2)`: the one before.
     pub fn set_umask(&self, umask: u32) -> u32 {
         core::mem::replace(&mut self.state.lock().umask, umask & 0o777)
+    }
+}
+
+impl Drop for FsContext {
+    fn drop(&mut self) {
+        CONTEXTS.lock().remove(&self.number);
     }
 }

@@ -196,7 +196,7 @@ impl Walk {
     }
 
     /// Takes one component. Returns whether it was a symbolic link that now stands in front of what is left.
-    fn take(&mut self, component: &Last, follow: bool) -> Result<bool> {
+    pub fn take(&mut self, component: &Last, follow: bool) -> Result<bool> {
         match component.kind {
             LastKind::Root | LastKind::Dot => Ok(false),
             LastKind::DotDot => self.go_up().map(|()| false),
@@ -271,7 +271,7 @@ impl Walk {
         }
         self.links_followed += 1;
         // L12: what counts is the mount that the link lies on.
-        if mount::flags(link.mount()).contains(graft::MountFlags::NOSYMFOLLOW) {
+        if mount::flags(link.mount()).contains(graft::flags::MountFlags::NOSYMFOLLOW) {
             return Err(Errno::LOOP);
         }
         attributes::touch_accessed(link, inode);

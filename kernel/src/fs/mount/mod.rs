@@ -14,6 +14,7 @@ use crate::fs::{Dentry, Path, SuperBlock};
 use crate::sync::{Lazy, RwLock};
 use alloc::{sync::Arc, vec::Vec};
 use graft::flags::MountFlags;
+use graft::views::PathEnd;
 use graft::{MountId, NamespaceId, Place, Refusal};
 
 pub use boot::{init, kernel_mount};
@@ -44,9 +45,12 @@ pub fn pin(mount: MountId) {
     forest().read().pin(mount);
 }
 
-/// Gives a pin back; an unmounted mount goes with its last.
-pub fn unpin(mount: MountId) {
-    let was_last = forest().read().unpin(mount);
+/// Gives a pin back; an unmounted mount goes with its last. `counts_as_use`: `MNT_EXPIRE` hears of it (U2).
+pub fn unpin(mount: MountId, counts_as_use: bool) {
+    let was_last = {
+        let forest = forest().read();
+        if counts_as_use { forest.unpin(mount) } else { forest.unpin_no_expire(mount) }
+    };
     if was_last {
         let released = forest().write().reap(mount);
         drop(released);
@@ -71,9 +75,9 @@ pub fn cross(mount: MountId, dentry: &Arc<Dentry>) -> Option<Path> {
     forest.cross(&at).map(|place| pinned(&forest, place))
 }
 
-/// The top of the stack that stands at a path (L3, F9).
-pub fn top_of_stack(path: &Path) -> Path {
-    cross(path.mount(), path.dentry()).unwrap_or_else(|| path.clone())
+/// A path raised to the top of the stack that stands at it (L3).
+pub fn raised_to_top(path: Path) -> Path {
+    cross(path.mount(), path.dentry()).unwrap_or(path)
 }
 
 /// What is above a path (L5).
@@ -186,6 +190,14 @@ pub fn detach_mounts(dentry: &Arc<Dentry>) {
     drop(released);
 }
 
+/// Whether a context's root is not the top of its namespace as everybody in it would see it: `chroot(2)` was used.
+pub fn is_chrooted(context: &crate::fs::FsContext) -> bool {
+    let root = context.root();
+    let forest = forest().read();
+    let entry = forest.namespace_entry(current_namespace());
+    entry.is_none_or(|entry| entry.mount != root.mount() || entry.dentry.key != root.dentry().key)
+}
+
 /// The mount namespace of the current thread.
 pub fn current_namespace() -> NamespaceId {
     crate::task::current().namespaces().mount.id
@@ -198,10 +210,8 @@ pub fn path_text(path: &Path, root: &Path) -> Result<(Vec<u8>, bool)> {
     }
     let (at, from) = (place(path), place(root));
     let mut text = Vec::new();
-    let reachable = forest().read().write_path(&at, &from, &mut text).map_err(|_| Errno::NOMEM)?;
-    if text.is_empty() {
-        text.push(b'/');
-    }
+    let end = forest().read().append_path(&at, &from, &mut text).map_err(|_| Errno::NOMEM)?;
+    let reachable = end == PathEnd::Root;
     if path.dentry().is_unhashed() {
         text.extend_from_slice(b" (deleted)");
     }

@@ -17,7 +17,6 @@ use crate::mm::PAGE_SIZE_BYTES;
 use crate::task::UserNamespace;
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::fmt::Write;
-use core::sync::atomic::Ordering;
 use node::Instance;
 use options::Options;
 
@@ -245,13 +244,12 @@ impl SuperBlockOps for TmpfsSuper {
     }
 
     /// Limits change; mode and owner of the top do not (they are for the first mount), nor does what is not mentioned.
-    fn reconfigure(&self, superblock: &Arc<SuperBlock>, flags: u32, options: &[(String, Option<Vec<u8>>)]) -> Result<()> {
-        if !self.shown.is_ramfs {
-            let options = Options::take_all(options, &superblock.owner)?;
-            self.instance.accounts.change_limits(options.max_pages, options.max_inodes)?;
+    fn reconfigure(&self, superblock: &Arc<SuperBlock>, _flags: u32, options: &[(String, Option<Vec<u8>>)]) -> Result<()> {
+        if self.shown.is_ramfs {
+            return Ok(());
         }
-        superblock.flags.store(flags, Ordering::Relaxed);
-        Ok(())
+        let options = Options::take_all(options, &superblock.owner)?;
+        self.instance.accounts.change_limits(options.max_pages, options.max_inodes)
     }
 
     fn kernel_internal(&self) -> bool {

@@ -6,7 +6,7 @@ use super::file::{Content, Pages};
 use super::open::{DirectoryFile, RegularFile};
 use crate::errno::{Errno, Result};
 use crate::fs::inode::AttributeChange;
-use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock};
+use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
@@ -100,7 +100,7 @@ enum Body {
 
 /// Adds to or takes from the size of a directory, and notes that it changed.
 fn entries_changed(directory: &Inode, added_entries: i64) {
-    let now = crate::time::clock::realtime();
+    let now = crate::time::clock::realtime_ns();
     let mut attributes = directory.attributes.lock();
     attributes.size_bytes = attributes.size_bytes.saturating_add_signed(added_entries * ENTRY_SIZE_BYTES as i64);
     attributes.modified = now;
@@ -108,7 +108,7 @@ fn entries_changed(directory: &Inode, added_entries: i64) {
 }
 
 fn note_change(inode: &Inode) {
-    inode.attributes.lock().changed = crate::time::clock::realtime();
+    inode.attributes.lock().changed = crate::time::clock::realtime_ns();
 }
 
 fn add_links(inode: &Inode, added: i32) {
@@ -316,10 +316,11 @@ impl InodeOps for Node {
         Ok(())
     }
 
-    fn open(&self, _inode: &Arc<Inode>, _path: &Path, _flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+    fn open(&self, inode: &Arc<Inode>, _path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
         match &self.body {
             Body::Directory(_) => Ok(Arc::new(DirectoryFile)),
             Body::Regular(content) => Ok(Arc::new(RegularFile { content: content.clone() })),
+            Body::Special if inode.file_type == FileType::Fifo => pipe::open_fifo(inode, flags),
             Body::Symlink { .. } | Body::Special => Err(Errno::NXIO),
         }
     }
