@@ -5,12 +5,12 @@ use crate::errno::{Errno, Result};
 use crate::fs::fd_table::Fd;
 use crate::fs::inode::Attributes;
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
-use crate::fs::{Dentry, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, SuperBlock, pending, pipe};
+use crate::fs::{Dentry, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, SuperBlock, mount, pending, pipe};
 use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
-use crate::sync::{Lazy, SpinLock};
-use crate::task::{SleepMutex, UserNamespace, current};
+use crate::sync::Once;
+use crate::task::{UserNamespace, current};
 use alloc::{format, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general::{ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, SOCKFS_MAGIC};
 
 /// How the names of a kernel filesystem's files are made.
@@ -54,67 +54,50 @@ static ANON_INODEFS_TYPE: InternalFileSystem =
 /// The mounted instance of a kernel filesystem.
 pub struct Instance {
     superblock: Arc<SuperBlock>,
+    root: Path,
 }
 
-static PIPEFS: Lazy<Instance> = Lazy::new(|| Instance::new(&PIPEFS_TYPE));
-static SOCKFS: Lazy<Instance> = Lazy::new(|| Instance::new(&SOCKFS_TYPE));
-static ANON_INODEFS: Lazy<Instance> = Lazy::new(|| Instance::new(&ANON_INODEFS_TYPE));
+/// The instances. They are made at the first use, which is when there is a process to use them.
+static PIPEFS: Once<Instance> = Once::new();
+static SOCKFS: Once<Instance> = Once::new();
+static ANON_INODEFS: Once<Instance> = Once::new();
 
 /// Where pipes are.
-pub fn pipefs() -> &'static Instance {
-    &PIPEFS
+pub fn pipefs() -> Result<&'static Instance> {
+    PIPEFS.try_call_once(|| Instance::new(&PIPEFS_TYPE))
 }
 
 /// Where sockets are.
-pub fn sockfs() -> &'static Instance {
-    &SOCKFS
+pub fn sockfs() -> Result<&'static Instance> {
+    SOCKFS.try_call_once(|| Instance::new(&SOCKFS_TYPE))
 }
 
+fn anon_inodefs() -> Result<&'static Instance> {
+    ANON_INODEFS.try_call_once(|| Instance::new(&ANON_INODEFS_TYPE))
+}
+
+/// Linux numbers the inodes of all its internal filesystems from one counter.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
 impl Instance {
-    fn new(file_system: &'static InternalFileSystem) -> Self {
-        let superblock = Arc::new(SuperBlock {
-            device: pending::anonymous_device(),
-            file_system,
-            subtype: None,
-            flags: AtomicU32::new(0),
-            owner: UserNamespace::initial(),
-            root: SpinLock::new(None),
-            unlinked_open: AtomicU32::new(0),
-            ops: Arc::new(InternalSuperBlock { naming: file_system.naming, magic: file_system.magic }),
-        });
-        Self { superblock }
+    fn new(file_system: &'static InternalFileSystem) -> Result<Self> {
+        let ops = Arc::new(InternalSuperBlock { naming: file_system.naming, magic: file_system.magic });
+        let superblock = SuperBlock::new(file_system, 0, UserNamespace::initial(), None, ops);
+        let root = make_inode(&superblock, FileType::Directory, Attributes::new(0o600, 0, 0), Arc::new(BareInode));
+        superblock.set_root(root);
+        let root = mount::kernel_mount(superblock.clone())?;
+        Ok(Self { superblock, root })
     }
 
-    /// A new inode on the filesystem.
-    fn inode(&self, file_type: FileType, mode: u32, (uid, gid): (u32, u32), ops: Arc<dyn InodeOps>) -> Arc<Inode> {
-        /// Linux numbers the inodes of all its internal filesystems from one counter.
-        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
-        let now = pending::real_time_ns();
-        Arc::new(Inode {
-            superblock: self.superblock.clone(),
-            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
-            file_type,
-            device: 0,
-            attributes: SpinLock::new(Attributes {
-                mode,
-                uid,
-                gid,
-                links: 1,
-                size_bytes: 0,
-                blocks: 0,
-                accessed: now,
-                modified: now,
-                changed: now,
-                created: now,
-            }),
-            lock: SleepMutex::new(()),
-            ops,
-            locks: Default::default(),
-            watches: Default::default(),
-            mappings: Default::default(),
-            writers: AtomicI32::new(0),
-        })
+    /// An open file of an inode on the filesystem; `name` is what a named file is called.
+    pub fn open(&self, inode: &Arc<Inode>, name: &[u8], ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<OpenFile> {
+        let dentry = Dentry::new_root(&self.superblock, inode.clone(), name);
+        OpenFile::new(self.root.at(dentry), inode.clone(), flags, current().credentials(), ops)
     }
+}
+
+fn make_inode(superblock: &Arc<SuperBlock>, file_type: FileType, attributes: Attributes, ops: Arc<dyn InodeOps>) -> Arc<Inode> {
+    Inode::new(superblock, NEXT_NUMBER.fetch_add(1, Ordering::Relaxed), file_type, 0, attributes, ops)
 }
 
 struct InternalSuperBlock {
@@ -126,6 +109,10 @@ impl SuperBlockOps for InternalSuperBlock {
     fn statistics(&self, _superblock: &SuperBlock) -> FileSystemStatistics {
         let block_size_bytes = PAGE_SIZE_BYTES as u64;
         FileSystemStatistics { magic: self.magic, block_size_bytes, name_max_bytes: 255, ..FileSystemStatistics::default() }
+    }
+
+    fn kernel_internal(&self) -> bool {
+        true
     }
 
     fn dentry_name(&self, dentry: &Dentry) -> Option<Vec<u8>> {
@@ -152,43 +139,31 @@ struct BareInode;
 
 impl InodeOps for BareInode {}
 
-/// Who owns what the current thread makes.
-fn caller() -> (u32, u32) {
+/// Attributes of a file that the current thread makes.
+fn own_attributes(mode: u32) -> Attributes {
     let credentials = current().credentials();
-    (credentials.filesystem_uid, credentials.filesystem_gid)
+    Attributes::new(mode, credentials.filesystem_uid, credentials.filesystem_gid)
 }
 
 /// The inode of a new pipe.
-pub fn pipe_inode(pipe: Arc<pipe::Pipe>) -> Arc<Inode> {
-    PIPEFS.inode(FileType::Fifo, 0o600, caller(), Arc::new(PipeInode { pipe }))
+pub fn pipe_inode(pipe: Arc<pipe::Pipe>) -> Result<Arc<Inode>> {
+    Ok(make_inode(&pipefs()?.superblock, FileType::Fifo, own_attributes(0o600), Arc::new(PipeInode { pipe })))
 }
 
-/// The inode of a new socket.
-pub fn socket_inode() -> Arc<Inode> {
-    SOCKFS.inode(FileType::Socket, 0o777, caller(), Arc::new(BareInode))
-}
-
-/// An open file on an inode of a kernel filesystem.
-pub fn open_inode(instance: &Instance, inode: Arc<Inode>, name: &[u8], ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
-    let dentry = pending::new_dentry(&instance.superblock, name, &inode);
-    let path = pending::internal_path(&instance.superblock, &dentry)?;
-    Ok(Arc::new(OpenFile {
-        path,
-        inode,
-        flags: AtomicU32::new(flags.bits()),
-        position: SleepMutex::new(0),
-        credentials: current().credentials(),
-        ops,
-        owner: AtomicU32::new(0),
-        holds_write_access: false,
-    }))
+/// An open file for a new socket.
+pub fn socket_file(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
+    let sockfs = sockfs()?;
+    let inode = make_inode(&sockfs.superblock, FileType::Socket, own_attributes(0o777), Arc::new(BareInode));
+    Ok(sockfs.open(&inode, b"", ops, flags))
 }
 
 /// An open file that is nothing but its operations, such as an eventfd; `name` is `[eventfd]`.
 pub fn anonymous_file(name: &str, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
     /// All share one inode, mode 0600 without a type.
-    static INODE: Lazy<Arc<Inode>> = Lazy::new(|| ANON_INODEFS.inode(FileType::Untyped, 0o600, (0, 0), Arc::new(BareInode)));
-    open_inode(&ANON_INODEFS, INODE.clone(), name.as_bytes(), ops, flags)
+    static INODE: Once<Arc<Inode>> = Once::new();
+    let instance = anon_inodefs()?;
+    let inode = INODE.call_once(|| make_inode(&instance.superblock, FileType::Untyped, Attributes::new(0o600, 0, 0), Arc::new(BareInode)));
+    Ok(instance.open(inode, name.as_bytes(), ops, flags))
 }
 
 /// Gives an open file the lowest free descriptor of the calling process.
@@ -211,13 +186,6 @@ pub fn install_pair(first: Arc<OpenFile>, second: Arc<OpenFile>, close_on_exec: 
     }
 }
 
-impl OpenFile {
-    /// `O_NONBLOCK` is set.
-    pub fn is_nonblocking(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) & OpenFlags::NONBLOCK.bits() != 0
-    }
-}
-
 impl IoBuffer<'_> {
     /// Puts a whole structure into the buffer. The caller has seen that it is long enough; `EFAULT` if not all of it could be stored.
     pub fn put_all(&mut self, bytes: &[u8]) -> Result<usize> {
@@ -234,5 +202,5 @@ impl IoBuffer<'_> {
 /// `O_PATH` descriptors.
 pub fn file_of(fd: Fd) -> Result<Arc<OpenFile>> {
     let file = current().files().get(fd)?;
-    if file.flags.load(Ordering::Relaxed) & OpenFlags::PATH.bits() != 0 { Err(Errno::BADF) } else { Ok(file) }
+    if file.is_path_only() { Err(Errno::BADF) } else { Ok(file) }
 }

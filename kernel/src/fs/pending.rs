@@ -2,28 +2,12 @@
 #![allow(missing_docs, unused_variables)]
 
 use crate::errno::Result;
-use crate::fs::{Dentry, Inode, Path, SuperBlock};
-use alloc::sync::Arc;
+use crate::fs::Path;
 
 pub fn send_signal_to_current(signal: u32) {
     todo!()
 }
-pub fn real_time_ns() -> i128 {
-    todo!()
-}
-pub fn monotonic_ns() -> u64 {
-    todo!()
-}
 pub fn descriptor_limit() -> u64 {
-    todo!()
-}
-pub fn anonymous_device() -> u64 {
-    todo!()
-}
-pub fn new_dentry(superblock: &Arc<SuperBlock>, name: &[u8], inode: &Arc<Inode>) -> Arc<Dentry> {
-    todo!()
-}
-pub fn internal_path(superblock: &Arc<SuperBlock>, dentry: &Arc<Dentry>) -> Result<Path> {
     todo!()
 }
 pub fn set_temporary_mask(mask: u64) {

@@ -2,10 +2,11 @@
 
 use crate::errno::{Errno, Result};
 use crate::fs::fd_table::Fd;
-use crate::fs::{OpenFile, PollEvents, PollTable, internal, pending};
+use crate::fs::{OpenFile, PollEvents, PollTable, internal};
 use crate::task::current;
 use crate::task::scheduler;
 use crate::task::wait_queue::{Deadline, WaitMode, Wake};
+use crate::time::clock;
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,7 +30,7 @@ pub fn wait_for_files<T>(deadline: Option<Deadline>, mut scan: impl FnMut(&mut P
     if let Some(value) = scan(&mut PollTable::asking()) {
         return Ok(Some(value));
     }
-    if deadline.is_some_and(|deadline| deadline.0 <= pending::monotonic_ns()) {
+    if deadline.is_some_and(|deadline| deadline.0 <= clock::monotonic_ns()) {
         return Ok(None);
     }
     let waker = Arc::new(PollWaker { thread: scheduler::current_waiter(), called: AtomicBool::new(false) });

@@ -6,6 +6,7 @@ use crate::fs::select::{self, FdSet, FdSets, PollRequest};
 use crate::fs::{PollEvents, pending};
 use crate::mm::UserPointer;
 use crate::task::wait_queue::Deadline;
+use crate::time::clock;
 use alloc::{boxed::Box, vec::Vec};
 use linux_raw_sys::general as sys;
 
@@ -24,7 +25,7 @@ const SIGNAL_SET_BYTES: u64 = 8;
 
 /// The deadline for a time to wait from now on.
 fn after(timeout_ns: u64) -> Deadline {
-    Deadline(pending::monotonic_ns().saturating_add(timeout_ns))
+    Deadline(clock::monotonic_ns().saturating_add(timeout_ns))
 }
 
 /// The deadline for a timeout in milliseconds; negative ones are none.
@@ -61,7 +62,7 @@ fn finish(result: Result<u64>, timeout: UserPointer<[i64; 2]>, deadline: Option<
     let interrupted = result == Err(Errno::RESTARTSYS);
     let updated = match (timeout.non_null(), deadline) {
         (Some(timeout), Some(Deadline(end))) => {
-            let left_ns = end.saturating_sub(pending::monotonic_ns());
+            let left_ns = end.saturating_sub(clock::monotonic_ns());
             timeout.write([(left_ns / NS_PER_S) as i64, (left_ns % NS_PER_S / unit_ns) as i64]).is_ok()
         }
         _ => true,

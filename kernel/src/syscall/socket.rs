@@ -4,10 +4,11 @@ use super::poll::deadline_of;
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
 use crate::fs::socket::{self, Incoming, MessageFlags, Outgoing, Shutdown, SocketOps};
-use crate::fs::{OpenFile, OpenFlags, internal, pending};
+use crate::fs::{OpenFile, OpenFlags, internal};
 use crate::mm::user::{read_bytes, write_bytes};
 use crate::mm::{IoBuffer, USER_END, UserPointer};
 use crate::task::current;
+use crate::time::clock;
 use alloc::{sync::Arc, vec, vec::Vec};
 use linux_raw_sys::general as sys;
 use linux_raw_sys::net;
@@ -319,7 +320,7 @@ fn recvmmsg(arguments: &Arguments) -> Result<u64> {
     flags &= !MSG_WAITFORONE;
     each_message(array, count, |header, index| {
         // The timeout is looked at only between messages (recvmmsg(2), BUGS).
-        if index > 0 && deadline.is_some_and(|deadline| deadline.0 <= pending::monotonic_ns()) {
+        if index > 0 && deadline.is_some_and(|deadline| deadline.0 <= clock::monotonic_ns()) {
             return Err(Errno::TIME);
         }
         let received = receive_message(&file, header, flags)?;

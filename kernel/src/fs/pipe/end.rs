@@ -2,9 +2,10 @@
 
 use super::{FifoPipe, Pipe};
 use crate::errno::{Errno, Result};
-use crate::fs::{FileOps, OpenFile, OpenFlags, PollEvents, PollTable, pending};
+use crate::fs::{FileOps, OpenFile, OpenFlags, PollEvents, PollTable};
 use crate::mm::{IoBuffer, UserPointer};
 use crate::task::wait_queue::WaitMode;
+use crate::time::clock;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::ioctl::FIONREAD;
@@ -87,7 +88,7 @@ impl FileOps for PipeEnd {
     fn write(&self, file: &OpenFile, buffer: &mut IoBuffer<'_>, _offset: &mut u64) -> Result<usize> {
         let packets = OpenFlags::from_bits_retain(file.flags.load(Ordering::Relaxed)).contains(OpenFlags::DIRECT);
         let written = self.pipe.write(buffer, file.is_nonblocking(), packets)?;
-        let now = pending::real_time_ns();
+        let now = clock::realtime_ns();
         let mut attributes = file.inode.attributes.lock();
         attributes.modified = now;
         attributes.changed = now;

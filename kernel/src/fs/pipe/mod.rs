@@ -293,12 +293,10 @@ pub fn of(file: &OpenFile) -> Option<&Arc<Pipe>> {
 /// `pipe2(2)`: the end to read from and the end to write to. `flags` are `O_NONBLOCK` and `O_DIRECT`.
 pub fn create(flags: OpenFlags) -> Result<(Arc<OpenFile>, Arc<OpenFile>)> {
     let pipe = Pipe::new();
-    let inode = internal::pipe_inode(pipe.clone());
-    let open = |access: OpenFlags| -> Result<Arc<OpenFile>> {
-        let end = PipeEnd::open(&pipe, access | flags);
-        internal::open_inode(internal::pipefs(), inode.clone(), b"", end, access | flags)
-    };
-    Ok((open(OpenFlags::empty())?, open(OpenFlags::WRONLY)?))
+    let inode = internal::pipe_inode(pipe.clone())?;
+    let pipefs = internal::pipefs()?;
+    let open = |access: OpenFlags| pipefs.open(&inode, b"", PipeEnd::open(&pipe, access), access | flags);
+    Ok((open(OpenFlags::empty()), open(OpenFlags::WRONLY)))
 }
 
 /// Pipes of FIFOs that are open somewhere, by their inode's address: the pipe keeps the inode, so the address stays its own.

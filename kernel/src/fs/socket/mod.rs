@@ -181,7 +181,7 @@ fn check_type(domain: u32, socket_type: u32) -> Result<()> {
 /// An open file for a socket; `flags` may have `O_NONBLOCK`.
 pub fn open(socket: Arc<dyn SocketOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
     let ops = Arc::new(SocketFile(socket));
-    internal::open_inode(internal::sockfs(), internal::socket_inode(), b"", ops, flags | OpenFlags::RDWR)
+    internal::socket_file(ops, flags | OpenFlags::RDWR)
 }
 
 /// The socket behind an open file; `ENOTSOCK` if it is none.

@@ -3,9 +3,9 @@
 use super::SocketOps;
 use super::message::UserCredentials;
 use crate::errno::{Errno, Result};
-use crate::fs::pending;
 use crate::sync::SpinLock;
 use crate::task::{Capabilities, Deadline, current};
+use crate::time::clock;
 use alloc::vec::Vec;
 use linux_raw_sys::net;
 
@@ -73,12 +73,12 @@ impl Options {
 
     /// Until when a send that starts now may block.
     pub fn send_deadline(&self) -> Option<Deadline> {
-        self.values().send_timeout_ns.map(|timeout_ns| Deadline(pending::monotonic_ns().saturating_add(timeout_ns)))
+        self.values().send_timeout_ns.map(|timeout_ns| Deadline(clock::monotonic_ns().saturating_add(timeout_ns)))
     }
 
     /// Until when a receive that starts now may block.
     pub fn receive_deadline(&self) -> Option<Deadline> {
-        self.values().receive_timeout_ns.map(|timeout_ns| Deadline(pending::monotonic_ns().saturating_add(timeout_ns)))
+        self.values().receive_timeout_ns.map(|timeout_ns| Deadline(clock::monotonic_ns().saturating_add(timeout_ns)))
     }
 
     fn change(&self, change: impl FnOnce(&mut Values)) -> Result<()> {
