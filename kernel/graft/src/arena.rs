@@ -22,10 +22,7 @@ pub(crate) struct Slot<T> {
 
 impl<T> Slot<T> {
     pub(crate) fn new(index: u32) -> Self {
-        Self {
-            one_based: NonZeroU32::MIN.saturating_add(index),
-            of: PhantomData,
-        }
+        Self { one_based: NonZeroU32::MIN.saturating_add(index), of: PhantomData }
     }
 
     pub(crate) fn index(self) -> u32 {
@@ -79,12 +76,7 @@ pub(crate) struct Arena<T> {
 
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            chunks: Vec::new(),
-            touched: 0,
-            first_vacant: None,
-            vacant: 0,
-        }
+        Self { chunks: Vec::new(), touched: 0, first_vacant: None, vacant: 0 }
     }
 
     /// How many objects are here.
@@ -94,8 +86,7 @@ impl<T> Arena<T> {
 
     /// Bytes of memory held, used or not.
     pub(crate) fn footprint_bytes(&self) -> usize {
-        self.chunks.capacity() * size_of::<Vec<Entry<T>>>()
-            + self.chunks.len() * CHUNK * size_of::<Entry<T>>()
+        self.chunks.capacity() * size_of::<Vec<Entry<T>>>() + self.chunks.len() * CHUNK * size_of::<Entry<T>>()
     }
 
     /// Bytes that [`reserve`](Self::reserve) of so many would ask the allocator for.
@@ -127,10 +118,7 @@ impl<T> Arena<T> {
             }
         }
         let slot = Slot::new(self.touched as u32);
-        self.chunks[self.touched / CHUNK].push(Entry {
-            generation: 0,
-            content: Content::Occupied(value),
-        });
+        self.chunks[self.touched / CHUNK].push(Entry { generation: 0, content: Content::Occupied(value) });
         self.touched += 1;
         slot
     }
@@ -159,35 +147,24 @@ impl<T> Arena<T> {
 
     /// The slot of an object, if it is still the one with this generation.
     pub(crate) fn find(&self, index: u32, generation: u32) -> Option<Slot<T>> {
-        let entry = self
-            .chunks
-            .get(index as usize / CHUNK)?
-            .get(index as usize % CHUNK)?;
-        (entry.generation == generation && matches!(entry.content, Content::Occupied(_)))
-            .then(|| Slot::new(index))
+        let entry = self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
+        (entry.generation == generation && matches!(entry.content, Content::Occupied(_))).then(|| Slot::new(index))
     }
 
     /// Every object with its slot, in slot order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot<T>, &T)> {
-        self.chunks
-            .iter()
-            .flatten()
-            .enumerate()
-            .filter_map(|(index, entry)| match &entry.content {
-                Content::Occupied(value) => Some((Slot::new(index as u32), value)),
-                Content::Vacant { .. } => None,
-            })
+        self.chunks.iter().flatten().enumerate().filter_map(|(index, entry)| match &entry.content {
+            Content::Occupied(value) => Some((Slot::new(index as u32), value)),
+            Content::Vacant { .. } => None,
+        })
     }
 
     /// Every object, to be changed, in slot order.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.chunks
-            .iter_mut()
-            .flatten()
-            .filter_map(|entry| match &mut entry.content {
-                Content::Occupied(value) => Some(value),
-                Content::Vacant { .. } => None,
-            })
+        self.chunks.iter_mut().flatten().filter_map(|entry| match &mut entry.content {
+            Content::Occupied(value) => Some(value),
+            Content::Vacant { .. } => None,
+        })
     }
 
     fn entry(&self, slot: Slot<T>) -> &Entry<T> {
@@ -230,12 +207,7 @@ impl<T: Clone> Clone for Arena<T> {
             copy.extend(chunk.iter().cloned());
             copy
         };
-        Self {
-            chunks: self.chunks.iter().map(full).collect(),
-            touched: self.touched,
-            first_vacant: self.first_vacant,
-            vacant: self.vacant,
-        }
+        Self { chunks: self.chunks.iter().map(full).collect(), touched: self.touched, first_vacant: self.first_vacant, vacant: self.vacant }
     }
 }
 
@@ -253,10 +225,7 @@ mod tests {
         let second = arena.insert("second");
         assert_eq!(first, second);
         assert_eq!(arena.find(first.index(), generation), None);
-        assert_eq!(
-            arena.find(second.index(), arena.generation(second)),
-            Some(second)
-        );
+        assert_eq!(arena.find(second.index(), arena.generation(second)), Some(second));
         assert_eq!(arena[second], "second");
     }
 
@@ -269,11 +238,7 @@ mod tests {
         assert_eq!(arena.len(), CHUNK);
         let before = arena.footprint_bytes();
         arena.reserve(CHUNK).unwrap();
-        assert_eq!(
-            arena.footprint_bytes(),
-            before,
-            "one vacant and 63 fresh slots were there already"
-        );
+        assert_eq!(arena.footprint_bytes(), before, "one vacant and 63 fresh slots were there already");
         assert_eq!(arena.iter().count(), CHUNK);
     }
 }

@@ -65,12 +65,7 @@ pub(crate) struct Survey<'a, V: Vfs> {
 }
 
 impl<'a, V: Vfs> Survey<'a, V> {
-    pub(crate) fn of(
-        forest: &Forest<V>,
-        tree: &'a Tree<V>,
-        is_counted: bool,
-        to_be_made: usize,
-    ) -> Self {
+    pub(crate) fn of(forest: &Forest<V>, tree: &'a Tree<V>, is_counted: bool, to_be_made: usize) -> Self {
         let ungrouped = |node: &&crate::clone_tree::Node<V>| !forest.mounts[node.mount].is_shared();
         Self {
             root: &tree.root,
@@ -87,11 +82,7 @@ impl<V: Vfs> Forest<V> {
     /// Plans the attachment and reserves all that it will take: F14, O15, P6, in that order.
     ///
     /// Cost: the receivers of the destination; memory for each that gets a copy.
-    pub(crate) fn plan_attach(
-        &mut self,
-        survey: &Survey<'_, V>,
-        destination: &Destination<V>,
-    ) -> Result<Propagation<V>, Refusal> {
+    pub(crate) fn plan_attach(&mut self, survey: &Survey<'_, V>, destination: &Destination<V>) -> Result<Propagation<V>, Refusal> {
         require(!self.vfs.is_unlinked(survey.root), Rule::SourceUnlinked)?;
         let pending_epoch = self.next_epoch();
         if survey.is_counted
@@ -100,21 +91,14 @@ impl<V: Vfs> Forest<V> {
             self.count_pending(namespace, survey.mounts, pending_epoch)?;
         }
         let is_shared = self.mounts[destination.parent].is_shared();
-        let mut plan = Propagation {
-            is_shared,
-            copies: Vec::new(),
-            latest: Vec::new(),
-            mounts: Vec::new(),
-        };
+        let mut plan = Propagation { is_shared, copies: Vec::new(), latest: Vec::new(), mounts: Vec::new() };
         let mut new_groups = 0;
         if is_shared {
             let entries = self.plan_copies(survey, destination, pending_epoch, &mut plan)?;
             new_groups = survey.ungrouped + survey.copied * (entries - 1);
         }
         let copies = plan.copies.len();
-        plan.mounts
-            .try_reserve_exact(survey.copied * (copies + 1))
-            .map_err(OutOfMemory::from)?;
+        plan.mounts.try_reserve_exact(survey.copied * (copies + 1)).map_err(OutOfMemory::from)?;
         self.reserve(Needs {
             mounts: survey.to_be_made + survey.copied * copies,
             groups: new_groups,
@@ -153,14 +137,10 @@ impl<V: Vfs> Forest<V> {
                 // Until a member gets a copy, its slaves look to the nearest ancestor that has one (P4).
                 self.groups[group].copies = above as u32;
             }
-            let Some(namespace) = self.receiving_namespace(&receiver, &destination.mountpoint)
-            else {
+            let Some(namespace) = self.receiving_namespace(&receiver, &destination.mountpoint) else {
                 continue;
             };
-            require(
-                !self.is_mount_namespace_file(survey.root),
-                Rule::PropagateNamespaceFile,
-            )?;
+            require(!self.is_mount_namespace_file(survey.root), Rule::PropagateNamespaceFile)?;
             let kinship = match receiver.group {
                 None => Kinship::Slave { master: above },
                 Some(group) => {
@@ -171,60 +151,32 @@ impl<V: Vfs> Forest<V> {
                         owners.try_reserve(1).map_err(OutOfMemory::from)?;
                         owners.push(Some(group));
                         self.groups[group].copies = (owners.len() - 1) as u32;
-                        Kinship::FirstOfGroup {
-                            entry: owners.len() - 1,
-                            master: entry,
-                        }
+                        Kinship::FirstOfGroup { entry: owners.len() - 1, master: entry }
                     }
                 }
             };
             self.count_pending(namespace, survey.copied, pending_epoch)?;
             plan.copies.try_reserve(1).map_err(OutOfMemory::from)?;
-            plan.copies.push(PlannedCopy {
-                receiver: receiver.mount,
-                kinship,
-            });
+            plan.copies.push(PlannedCopy { receiver: receiver.mount, kinship });
         }
-        plan.latest
-            .try_reserve_exact(owners.len())
-            .map_err(OutOfMemory::from)?;
+        plan.latest.try_reserve_exact(owners.len()).map_err(OutOfMemory::from)?;
         plan.latest.resize(owners.len(), 0);
         Ok(owners.len())
     }
 
     /// The namespace in which a receiver gets a copy, if it gets one (P2): not in a detached tree, nor outside the mount's root.
-    fn receiving_namespace(
-        &self,
-        receiver: &Receiver<V>,
-        mountpoint: &V::Dentry,
-    ) -> Option<NamespaceSlot<V>> {
+    fn receiving_namespace(&self, receiver: &Receiver<V>, mountpoint: &V::Dentry) -> Option<NamespaceSlot<V>> {
         let entry = &self.mounts[receiver.mount];
-        let namespace = entry
-            .namespace
-            .filter(|&slot| !self.namespaces[slot].is_anonymous())?;
-        self.vfs
-            .is_below(mountpoint, &entry.root)
-            .then_some(namespace)
+        let namespace = entry.namespace.filter(|&slot| !self.namespaces[slot].is_anonymous())?;
+        self.vfs.is_below(mountpoint, &entry.root).then_some(namespace)
     }
 
     /// Counts mounts that the operation will add to a namespace against mount-max (O15, P12).
-    pub(crate) fn count_pending(
-        &mut self,
-        namespace: NamespaceSlot<V>,
-        mounts: usize,
-        epoch: u32,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn count_pending(&mut self, namespace: NamespaceSlot<V>, mounts: usize, epoch: u32) -> Result<(), Refusal> {
         let mount_max = self.mount_max as usize;
         let entry = &mut self.namespaces[namespace];
-        let pending = if entry.pending_mark == epoch {
-            entry.pending as usize
-        } else {
-            0
-        };
-        require(
-            entry.mount_count as usize + pending + mounts <= mount_max,
-            Rule::TooManyMounts,
-        )?;
+        let pending = if entry.pending_mark == epoch { entry.pending as usize } else { 0 };
+        require(entry.mount_count as usize + pending + mounts <= mount_max, Rule::TooManyMounts)?;
         entry.pending_mark = epoch;
         entry.pending = (pending + mounts) as u32;
         Ok(())
@@ -249,12 +201,7 @@ impl<V: Vfs> Forest<V> {
                 }
             }
         }
-        plan.mounts.extend(
-            tree.nodes
-                .iter()
-                .filter(|node| node.position_in_copies.is_some())
-                .map(|node| node.mount),
-        );
+        plan.mounts.extend(tree.nodes.iter().filter(|node| node.position_in_copies.is_some()).map(|node| node.mount));
         for index in 0..plan.copies.len() {
             self.make_copy(tree, &mut plan, index);
         }
@@ -286,11 +233,7 @@ impl<V: Vfs> Forest<V> {
             let entry = &self.mounts[original];
             let is_slave = entry.master.is_some();
             let blank = entry.blank(entry.root.clone());
-            let mountpoint = if position == 0 {
-                None
-            } else {
-                entry.mountpoint.clone()
-            };
+            let mountpoint = if position == 0 { None } else { entry.mountpoint.clone() };
             let copy = self.insert_mount(blank);
             match kinship {
                 Kinship::Peer { .. } => {
@@ -355,15 +298,8 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// Attaches one copy, beneath what the receiver has there already (P8, P9).
-    fn attach_copy(
-        &mut self,
-        mounts: &[MountSlot<V>],
-        receiver: MountSlot<V>,
-        mountpoint: &V::Dentry,
-        caller: NamespaceSlot<V>,
-    ) {
-        let (Some(&copy), Some(namespace)) = (mounts.first(), self.mounts[receiver].namespace)
-        else {
+    fn attach_copy(&mut self, mounts: &[MountSlot<V>], receiver: MountSlot<V>, mountpoint: &V::Dentry, caller: NamespaceSlot<V>) {
+        let (Some(&copy), Some(namespace)) = (mounts.first(), self.mounts[receiver].namespace) else {
             return;
         };
         match self.attached_at(receiver, self.vfs.dentry_key(mountpoint)) {

@@ -15,20 +15,11 @@ impl<V: Vfs> Forest<V> {
     /// `recursive`.
     ///
     /// Errors: F4, B1, F14, O15, P6, in that order. Cost: the mounts copied, times one plus the receivers.
-    pub fn bind(
-        &mut self,
-        caller: &Caller<'_, V>,
-        source: &Place<V>,
-        target: &Place<V>,
-        recursive: bool,
-    ) -> Result<MountId, Refusal> {
+    pub fn bind(&mut self, caller: &Caller<'_, V>, source: &Place<V>, target: &Place<V>, recursive: bool) -> Result<MountId, Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let original = self.resolve(source.mount)?;
-        require(
-            !self.is_own_or_older_namespace(&source.dentry, namespace),
-            Rule::BindNamespaceLoop,
-        )?;
+        require(!self.is_own_or_older_namespace(&source.dentry, namespace), Rule::BindNamespaceLoop)?;
         let destination = self.mountable_place(namespace, target)?;
         let mut tree = self.list_bindable(original, &source.dentry, recursive, namespace)?;
         let superblock = &self.mounts[original].superblock;
@@ -53,23 +44,9 @@ impl<V: Vfs> Forest<V> {
         let entry = &self.mounts[original];
         require(!entry.is_unbindable(), Rule::BindUnbindable)?;
         let is_namespace_file = self.vfs.namespace_file(dentry) != NamespaceFile::No;
-        require(
-            entry.namespace == Some(namespace) || is_namespace_file,
-            Rule::BindElsewhere,
-        )?;
-        require(
-            recursive || !self.has_locked_children(original, dentry),
-            Rule::BindLockedChildren,
-        )?;
-        self.list_tree(
-            original,
-            dentry,
-            if recursive {
-                Taking::Bindable
-            } else {
-                Taking::OnlyRoot
-            },
-        )
+        require(entry.namespace == Some(namespace) || is_namespace_file, Rule::BindElsewhere)?;
+        require(recursive || !self.has_locked_children(original, dentry), Rule::BindLockedChildren)?;
+        self.list_tree(original, dentry, if recursive { Taking::Bindable } else { Taking::OnlyRoot })
     }
 
     /// Makes the clones that [`list_bindable`](Self::list_bindable) listed. The first loses its lock (B4).
@@ -82,20 +59,12 @@ impl<V: Vfs> Forest<V> {
     pub(crate) fn has_locked_children(&self, mount: MountSlot<V>, dentry: &V::Dentry) -> bool {
         self.children(mount).any(|child| {
             let child = &self.mounts[child];
-            child.is_mount_locked()
-                && child
-                    .mountpoint
-                    .as_ref()
-                    .is_some_and(|at| self.vfs.is_below(at, dentry))
+            child.is_mount_locked() && child.mountpoint.as_ref().is_some_and(|at| self.vfs.is_below(at, dentry))
         })
     }
 
     /// Whether a dentry is the file of this mount namespace, or of one that is not younger (N14).
-    pub(crate) fn is_own_or_older_namespace(
-        &self,
-        dentry: &V::Dentry,
-        namespace: NamespaceSlot<V>,
-    ) -> bool {
+    pub(crate) fn is_own_or_older_namespace(&self, dentry: &V::Dentry, namespace: NamespaceSlot<V>) -> bool {
         match self.vfs.namespace_file(dentry) {
             NamespaceFile::Mount { sequence } => sequence <= self.namespaces[namespace].sequence,
             NamespaceFile::Other | NamespaceFile::No => false,

@@ -21,10 +21,7 @@ impl<V: Vfs> Place<V> {
 
 impl<V: Vfs> Clone for Place<V> {
     fn clone(&self) -> Self {
-        Self {
-            mount: self.mount,
-            dentry: self.dentry.clone(),
-        }
+        Self { mount: self.mount, dentry: self.dentry.clone() }
     }
 }
 

@@ -13,13 +13,7 @@ impl<V: Vfs> Forest<V> {
     /// Gives a mount, or where `recursive` each mount of its tree, a propagation type (C3, C4). Raises no event (C7).
     ///
     /// Errors: F4, C1, X6, in that order; ENOMEM only for shared. Cost: the mounts of the tree and their slaves.
-    pub fn change_type(
-        &mut self,
-        caller: &Caller<'_, V>,
-        target: &Place<V>,
-        to: PropagationType,
-        recursive: bool,
-    ) -> Result<(), Refusal> {
+    pub fn change_type(&mut self, caller: &Caller<'_, V>, target: &Place<V>, to: PropagationType, recursive: bool) -> Result<(), Refusal> {
         self.require_admin(caller)?;
         let mount = self.resolve(target.mount)?;
         require(self.is_mount_root(target, mount), Rule::ChangeNotMountRoot)?;
@@ -27,32 +21,21 @@ impl<V: Vfs> Forest<V> {
             return Err(Refusal::new(Rule::ChangeNotMounted));
         };
         let owner = &self.namespaces[namespace].owner;
-        require(
-            self.vfs.is_admin(caller.credentials, owner),
-            Rule::ChangeNotAdmin,
-        )?;
+        require(self.vfs.is_admin(caller.credentials, owner), Rule::ChangeNotAdmin)?;
         self.reserve_for_type(mount, to, recursive)?;
         self.set_type(mount, to, recursive);
         Ok(())
     }
 
     /// Reserves the groups that [`set_type`](Self::set_type) will found.
-    pub(crate) fn reserve_for_type(
-        &mut self,
-        top: MountSlot<V>,
-        to: PropagationType,
-        recursive: bool,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn reserve_for_type(&mut self, top: MountSlot<V>, to: PropagationType, recursive: bool) -> Result<(), Refusal> {
         if to != PropagationType::Shared {
             return Ok(());
         }
         let extent = if recursive { usize::MAX } else { 1 };
         let ungrouped = |&mount: &MountSlot<V>| !self.mounts[mount].is_shared();
         let groups = self.tree(top).take(extent).filter(ungrouped).count();
-        Ok(self.reserve(Needs {
-            groups,
-            ..Needs::default()
-        })?)
+        Ok(self.reserve(Needs { groups, ..Needs::default() })?)
     }
 
     /// Gives the type. Cannot fail.
@@ -67,11 +50,7 @@ impl<V: Vfs> Forest<V> {
         while let Some(mount) = next {
             self.mounts[last].chain = Some(mount);
             last = mount;
-            next = if recursive {
-                self.next_in_tree(mount, top)
-            } else {
-                None
-            };
+            next = if recursive { self.next_in_tree(mount, top) } else { None };
             let state = &mut self.mounts[mount].state;
             match to {
                 PropagationType::Private => *state -= State::UNBINDABLE,
@@ -91,11 +70,7 @@ impl<V: Vfs> Forest<V> {
             if !self.mounts[mount].is_shared() {
                 self.found_group(mount);
             }
-            next = if recursive {
-                self.next_in_tree(mount, top)
-            } else {
-                None
-            };
+            next = if recursive { self.next_in_tree(mount, top) } else { None };
         }
     }
 }

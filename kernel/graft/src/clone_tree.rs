@@ -52,22 +52,13 @@ pub(crate) enum Relation {
 
 impl<V: Vfs> Tree<V> {
     pub(crate) fn new(root: V::Dentry) -> Self {
-        Self {
-            nodes: Vec::new(),
-            root,
-            copied: 0,
-        }
+        Self { nodes: Vec::new(), root, copied: 0 }
     }
 }
 
 impl<V: Vfs> Forest<V> {
     /// Lists what would be copied of the tree of `top`, seen from `root`, a dentry at or below its root.
-    pub(crate) fn list_tree(
-        &self,
-        top: MountSlot<V>,
-        root: &V::Dentry,
-        taking: Taking,
-    ) -> Result<Tree<V>, Refusal> {
+    pub(crate) fn list_tree(&self, top: MountSlot<V>, root: &V::Dentry, taking: Taking) -> Result<Tree<V>, Refusal> {
         let mut tree = Tree::new(root.clone());
         self.push_node(&mut tree, top, 0)?;
         if taking == Taking::OnlyRoot {
@@ -91,13 +82,7 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// Whether a mount below `top` is taken along; if not, nothing below it is.
-    fn is_taken(
-        &self,
-        mount: MountSlot<V>,
-        top: MountSlot<V>,
-        root: &V::Dentry,
-        taking: Taking,
-    ) -> Result<bool, Refusal> {
+    fn is_taken(&self, mount: MountSlot<V>, top: MountSlot<V>, root: &V::Dentry, taking: Taking) -> Result<bool, Refusal> {
         let entry = &self.mounts[mount];
         if entry.parent == Some(top)
             && let Some(mountpoint) = &entry.mountpoint
@@ -106,9 +91,7 @@ impl<V: Vfs> Forest<V> {
             return Ok(false);
         }
         match taking {
-            Taking::Bindable if entry.is_unbindable() && entry.is_mount_locked() => {
-                Err(Refusal::new(Rule::BindUnbindableLocked))
-            }
+            Taking::Bindable if entry.is_unbindable() && entry.is_mount_locked() => Err(Refusal::new(Rule::BindUnbindableLocked)),
             Taking::Bindable => Ok(!entry.is_unbindable()),
             Taking::ForNamespace => Ok(!self.is_mount_namespace_file(&entry.root)),
             Taking::Everything => Ok(true),
@@ -116,27 +99,13 @@ impl<V: Vfs> Forest<V> {
         }
     }
 
-    fn push_node(
-        &self,
-        tree: &mut Tree<V>,
-        mount: MountSlot<V>,
-        parent: usize,
-    ) -> Result<(), OutOfMemory> {
+    fn push_node(&self, tree: &mut Tree<V>, mount: MountSlot<V>, parent: usize) -> Result<(), OutOfMemory> {
         let is_first = tree.nodes.is_empty();
-        let root = if is_first {
-            &tree.root
-        } else {
-            &self.mounts[mount].root
-        };
-        let in_copies = (is_first || tree.nodes[parent].position_in_copies.is_some())
-            && !self.is_mount_namespace_file(root);
+        let root = if is_first { &tree.root } else { &self.mounts[mount].root };
+        let in_copies = (is_first || tree.nodes[parent].position_in_copies.is_some()) && !self.is_mount_namespace_file(root);
         let position_in_copies = in_copies.then_some(tree.copied);
         tree.nodes.try_reserve(1)?;
-        tree.nodes.push(Node {
-            mount,
-            parent,
-            position_in_copies,
-        });
+        tree.nodes.push(Node { mount, parent, position_in_copies });
         tree.copied += usize::from(in_copies);
         Ok(())
     }
@@ -151,18 +120,10 @@ impl<V: Vfs> Forest<V> {
             let original = tree.nodes[position].mount;
             let is_first = position == 0;
             let entry = &self.mounts[original];
-            let root = if is_first {
-                tree.root.clone()
-            } else {
-                entry.root.clone()
-            };
+            let root = if is_first { tree.root.clone() } else { entry.root.clone() };
             let mut blank = entry.blank(root);
             blank.state |= entry.state & kept;
-            let mountpoint = if is_first {
-                None
-            } else {
-                entry.mountpoint.clone()
-            };
+            let mountpoint = if is_first { None } else { entry.mountpoint.clone() };
             let copy = self.insert_mount(blank);
             self.relate(copy, original, relation);
             if let Some(mountpoint) = mountpoint {

@@ -39,11 +39,7 @@ impl<V: Vfs> Forest<V> {
             return Err(Refusal::new(Rule::StaleNamespace));
         };
         require(self.vfs.charge_namespace(owner), Rule::TooManyNamespaces)?;
-        let relation = if self.namespaces[original].owner == *owner {
-            Relation::Alike
-        } else {
-            Relation::LessPrivileged
-        };
+        let relation = if self.namespaces[original].owner == *owner { Relation::Alike } else { Relation::LessPrivileged };
         match self.copy_tree_of_namespace(top, owner, relation, translate) {
             Ok(copy) => Ok(copy),
             Err(refusal) => {
@@ -63,18 +59,9 @@ impl<V: Vfs> Forest<V> {
         let root = self.mounts[top].root.clone();
         let mut tree = self.list_tree(top, &root, Taking::ForNamespace)?;
         let mounts = tree.nodes.len();
-        self.reserve(Needs {
-            mounts,
-            namespaces: 1,
-            attachments: mounts,
-            ..Needs::default()
-        })?;
+        self.reserve(Needs { mounts, namespaces: 1, attachments: mounts, ..Needs::default() })?;
         let originals = translate.map(|mount| self.find(mount));
-        let positions = originals.map(|original| {
-            tree.nodes
-                .iter()
-                .position(|node| Some(node.mount) == original)
-        });
+        let positions = originals.map(|original| tree.nodes.iter().position(|node| Some(node.mount) == original));
 
         let namespace = self.insert_namespace(owner, false);
         self.clone_listed(&mut tree, relation, State::EXPIRABLE);
@@ -88,12 +75,8 @@ impl<V: Vfs> Forest<V> {
         // X18: the root of a namespace counts as locked, like the first mount of all.
         self.mounts[tree.nodes[0].mount].locks |= Locks::MOUNT;
         self.pin_namespace_slot(namespace);
-        let copies = positions
-            .map(|position| position.map(|position| self.mount_id(tree.nodes[position].mount)));
-        Ok(NamespaceCopy {
-            namespace: self.namespace_id(namespace),
-            copies,
-        })
+        let copies = positions.map(|position| position.map(|position| self.mount_id(tree.nodes[position].mount)));
+        Ok(NamespaceCopy { namespace: self.namespace_id(namespace), copies })
     }
 
     /// Where setns puts the root and working directory of a task (N10): the top of the stack at the namespace's root mount.
@@ -103,16 +86,9 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// The part of the right to setns that the forest knows (N10): CAP_SYS_ADMIN over the owner of the namespace.
-    pub fn may_enter(
-        &self,
-        credentials: &V::Credentials,
-        namespace: NamespaceId,
-    ) -> Result<(), Refusal> {
+    pub fn may_enter(&self, credentials: &V::Credentials, namespace: NamespaceId) -> Result<(), Refusal> {
         let slot = self.resolve_namespace(namespace)?;
-        require(
-            self.vfs.is_admin(credentials, &self.namespaces[slot].owner),
-            Rule::EnterNotAdmin,
-        )
+        require(self.vfs.is_admin(credentials, &self.namespaces[slot].owner), Rule::EnterNotAdmin)
     }
 
     /// Ends a namespace that has no pins left: its tree is unmounted without propagation (N9). Does nothing while it is pinned.

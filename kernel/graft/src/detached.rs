@@ -22,24 +22,14 @@ impl<V: Vfs> Forest<V> {
     /// open_tree(OPEN_TREE_CLONE): clones what a bind of `source` would (A2).
     ///
     /// Errors: F4 (which the kernel asks before its lookup), O13, B1, in that order. Cost: the mounts cloned.
-    pub fn open_tree(
-        &mut self,
-        caller: &Caller<'_, V>,
-        source: &Place<V>,
-        recursive: bool,
-    ) -> Result<DetachedTree, Refusal> {
+    pub fn open_tree(&mut self, caller: &Caller<'_, V>, source: &Place<V>, recursive: bool) -> Result<DetachedTree, Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         self.with_anonymous_charge(namespace, |forest, owner| {
             let original = forest.resolve(source.mount)?;
             let mut tree = forest.list_bindable(original, &source.dentry, recursive, namespace)?;
             let mounts = tree.nodes.len();
-            forest.reserve(Needs {
-                mounts,
-                namespaces: 1,
-                attachments: mounts,
-                ..Needs::default()
-            })?;
+            forest.reserve(Needs { mounts, namespaces: 1, attachments: mounts, ..Needs::default() })?;
 
             forest.clone_bindable(&mut tree);
             let anonymous = forest.insert_namespace(owner, true);
@@ -54,20 +44,12 @@ impl<V: Vfs> Forest<V> {
     /// fsmount: a detached, private mount of a filesystem, with exactly the flags given (A17).
     ///
     /// Errors: F4, N12, O13, in that order.
-    pub fn fsmount(
-        &mut self,
-        caller: &Caller<'_, V>,
-        new: &NewMount<V>,
-    ) -> Result<DetachedTree, Refusal> {
+    pub fn fsmount(&mut self, caller: &Caller<'_, V>, new: &NewMount<V>) -> Result<DetachedTree, Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let locks = self.require_visible(namespace, new)?;
         self.with_anonymous_charge(namespace, |forest, owner| {
-            forest.reserve(Needs {
-                mounts: 1,
-                namespaces: 1,
-                ..Needs::default()
-            })?;
+            forest.reserve(Needs { mounts: 1, namespaces: 1, ..Needs::default() })?;
 
             let mut blank = new_mount_blank(new);
             blank.locks = locks;
@@ -94,14 +76,7 @@ impl<V: Vfs> Forest<V> {
         made
     }
 
-    fn detached_tree(
-        &self,
-        namespace: NamespaceSlot<V>,
-        root: crate::ids::MountSlot<V>,
-    ) -> DetachedTree {
-        DetachedTree {
-            root: self.mount_id(root),
-            namespace: self.namespace_id(namespace),
-        }
+    fn detached_tree(&self, namespace: NamespaceSlot<V>, root: crate::ids::MountSlot<V>) -> DetachedTree {
+        DetachedTree { root: self.mount_id(root), namespace: self.namespace_id(namespace) }
     }
 }

@@ -98,21 +98,10 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// Makes a namespace with a first mount, as at boot (O12). The namespace comes pinned once, for the first task.
-    pub fn create_namespace(
-        &mut self,
-        owner: &V::UserNamespace,
-        rootfs: &NewMount<V>,
-    ) -> Result<(NamespaceId, MountId), Refusal> {
-        self.reserve(Needs {
-            mounts: 1,
-            namespaces: 1,
-            ..Needs::default()
-        })?;
+    pub fn create_namespace(&mut self, owner: &V::UserNamespace, rootfs: &NewMount<V>) -> Result<(NamespaceId, MountId), Refusal> {
+        self.reserve(Needs { mounts: 1, namespaces: 1, ..Needs::default() })?;
         let namespace = self.insert_namespace(owner, false);
-        let blank = Blank {
-            locks: Locks::MOUNT,
-            ..new_mount_blank(rootfs)
-        };
+        let blank = Blank { locks: Locks::MOUNT, ..new_mount_blank(rootfs) };
         let mount = self.insert_mount(blank);
         self.join_namespace(mount, namespace);
         self.namespaces[namespace].root = Some(mount);
@@ -122,14 +111,8 @@ impl<V: Vfs> Forest<V> {
 
     /// Makes a mount that is in no namespace and can never be attached (O14): for pipes, sockets, nsfs, memfd.
     pub fn kern_mount(&mut self, new: &NewMount<V>) -> Result<MountId, Refusal> {
-        self.reserve(Needs {
-            mounts: 1,
-            ..Needs::default()
-        })?;
-        let blank = Blank {
-            state: State::INTERNAL,
-            ..new_mount_blank(new)
-        };
+        self.reserve(Needs { mounts: 1, ..Needs::default() })?;
+        let blank = Blank { state: State::INTERNAL, ..new_mount_blank(new) };
         let mount = self.insert_mount(blank);
         Ok(self.mount_id(mount))
     }
@@ -146,13 +129,9 @@ impl<V: Vfs> Forest<V> {
         self.mount_numbers.reserve(needs.mounts)?;
         self.group_numbers.reserve(needs.groups)?;
         let (mounts, vfs) = (&self.mounts, &self.vfs);
-        self.unique_ids
-            .try_reserve(needs.mounts, |&slot| hash_of(mounts[slot].unique_id, 0))?;
-        self.places
-            .try_reserve(needs.attachments, |&slot| place_hash(mounts, vfs, slot))?;
-        self.mountpoints.try_reserve(needs.attachments, |&slot| {
-            mountpoint_hash(mounts, vfs, slot)
-        })?;
+        self.unique_ids.try_reserve(needs.mounts, |&slot| hash_of(mounts[slot].unique_id, 0))?;
+        self.places.try_reserve(needs.attachments, |&slot| place_hash(mounts, vfs, slot))?;
+        self.mountpoints.try_reserve(needs.attachments, |&slot| mountpoint_hash(mounts, vfs, slot))?;
         Ok(())
     }
 
@@ -163,23 +142,15 @@ impl<V: Vfs> Forest<V> {
         self.next_unique_id += 1;
         let slot = self.mounts.insert(Mount::new(blank, number, unique_id));
         let mounts = &self.mounts;
-        self.unique_ids
-            .insert_unique(hash_of(unique_id, 0), slot, |&slot| {
-                hash_of(mounts[slot].unique_id, 0)
-            });
+        self.unique_ids.insert_unique(hash_of(unique_id, 0), slot, |&slot| hash_of(mounts[slot].unique_id, 0));
         slot
     }
 
     /// Puts an empty namespace into the arena (O12, O13). Room was reserved, and the owner charged.
-    pub(crate) fn insert_namespace(
-        &mut self,
-        owner: &V::UserNamespace,
-        anonymous: bool,
-    ) -> NamespaceSlot<V> {
+    pub(crate) fn insert_namespace(&mut self, owner: &V::UserNamespace, anonymous: bool) -> NamespaceSlot<V> {
         let sequence = if anonymous { 0 } else { self.next_sequence };
         self.next_sequence += u64::from(!anonymous);
-        self.namespaces
-            .insert(Namespace::new(owner.clone(), sequence))
+        self.namespaces.insert(Namespace::new(owner.clone(), sequence))
     }
 
     /// A number that marks what a walk has met. Marks of earlier walks are never equal to it.
@@ -187,9 +158,7 @@ impl<V: Vfs> Forest<V> {
         if self.epoch == u32::MAX {
             self.mounts.values_mut().for_each(|mount| mount.mark = 0);
             self.groups.values_mut().for_each(|group| group.mark = 0);
-            self.namespaces
-                .values_mut()
-                .for_each(|namespace| namespace.pending_mark = 0);
+            self.namespaces.values_mut().for_each(|namespace| namespace.pending_mark = 0);
             self.epoch = 0;
         }
         self.epoch += 1;
@@ -210,33 +179,21 @@ impl<V: Vfs> Forest<V> {
 
     /// The mount of an id, if it lives. A dead one that only waits to be carried out does not.
     pub(crate) fn find(&self, mount: MountId) -> Option<MountSlot<V>> {
-        mount
-            .find(&self.mounts)
-            .filter(|&slot| !self.mounts[slot].state.contains(State::DEAD))
+        mount.find(&self.mounts).filter(|&slot| !self.mounts[slot].state.contains(State::DEAD))
     }
 
     pub(crate) fn resolve(&self, mount: MountId) -> Result<MountSlot<V>, Refusal> {
-        self.find(mount)
-            .ok_or_else(|| Refusal::new(Rule::StaleMount))
+        self.find(mount).ok_or_else(|| Refusal::new(Rule::StaleMount))
     }
 
-    pub(crate) fn resolve_namespace(
-        &self,
-        namespace: NamespaceId,
-    ) -> Result<NamespaceSlot<V>, Refusal> {
-        namespace
-            .find(&self.namespaces)
-            .ok_or_else(|| Refusal::new(Rule::StaleNamespace))
+    pub(crate) fn resolve_namespace(&self, namespace: NamespaceId) -> Result<NamespaceSlot<V>, Refusal> {
+        namespace.find(&self.namespaces).ok_or_else(|| Refusal::new(Rule::StaleNamespace))
     }
 
     /// Whether the caller may change its mount namespace at all (F4): CAP_SYS_ADMIN over its owner.
     pub fn require_admin(&self, caller: &Caller<'_, V>) -> Result<(), Refusal> {
         let namespace = self.resolve_namespace(caller.namespace)?;
-        require(
-            self.vfs
-                .is_admin(caller.credentials, &self.namespaces[namespace].owner),
-            Rule::NotAdmin,
-        )
+        require(self.vfs.is_admin(caller.credentials, &self.namespaces[namespace].owner), Rule::NotAdmin)
     }
 
     /// Whether a place is the root of its mount.

@@ -44,9 +44,7 @@ pub(crate) enum Leaving {
 impl<V: Vfs> Forest<V> {
     /// The group that a mount receives from.
     pub(crate) fn master_group(&self, mount: MountSlot<V>) -> Option<GroupSlot<V>> {
-        self.mounts[mount]
-            .master
-            .and_then(|master| self.mounts[master].group)
+        self.mounts[mount].master.and_then(|master| self.mounts[master].group)
     }
 
     /// The member after `mount` in its ring; itself where it is alone or in no group.
@@ -57,28 +55,18 @@ impl<V: Vfs> Forest<V> {
     /// The members of a group, in ring order from some member on.
     pub(crate) fn members(&self, group: GroupSlot<V>) -> impl Iterator<Item = MountSlot<V>> {
         let entry = &self.groups[group];
-        core::iter::successors(Some(entry.first), |&member| Some(self.next_peer(member)))
-            .take(entry.members as usize)
+        core::iter::successors(Some(entry.first), |&member| Some(self.next_peer(member))).take(entry.members as usize)
     }
 
     /// The slaves that record this mount as their master, in list order (O9).
     pub(crate) fn slaves(&self, mount: MountSlot<V>) -> impl Iterator<Item = MountSlot<V>> {
-        core::iter::successors(self.mounts[mount].first_slave, |&slave| {
-            self.mounts[slave].next_slave
-        })
+        core::iter::successors(self.mounts[mount].first_slave, |&slave| self.mounts[slave].next_slave)
     }
 
     /// Makes a mount shared that is not: a new group with it as sole member (C3). Room for a group was reserved.
     pub(crate) fn found_group(&mut self, mount: MountSlot<V>) {
         let number = self.group_numbers.take() + 1;
-        let group = Group {
-            number,
-            first: mount,
-            members: 1,
-            mark: 0,
-            scratch: None,
-            copies: 0,
-        };
+        let group = Group { number, first: mount, members: 1, mark: 0, scratch: None, copies: 0 };
         let group = self.groups.insert(group);
         let entry = &mut self.mounts[mount];
         entry.state -= crate::mount::State::UNBINDABLE;
@@ -227,11 +215,7 @@ impl<V: Vfs> Forest<V> {
                 Leaving::ToSlave => {
                     // C8: a plain slave only moves to the head of its master's list.
                     let entry = &self.mounts[mount];
-                    let master = if entry.is_shared() {
-                        entry.scratch
-                    } else {
-                        entry.master
-                    };
+                    let master = if entry.is_shared() { entry.scratch } else { entry.master };
                     self.leave_master(mount);
                     if let Some(master) = master {
                         self.enslave_first(mount, master);
@@ -279,9 +263,7 @@ impl<V: Vfs> Forest<V> {
         }
         // A long run of leaving peers: one walk round the ring answers for all of them.
         if self.groups[group].mark != epoch {
-            let staying = self
-                .members(group)
-                .find(|&member| self.mounts[member].mark != epoch);
+            let staying = self.members(group).find(|&member| self.mounts[member].mark != epoch);
             let entry = &mut self.groups[group];
             entry.mark = epoch;
             entry.scratch = staying;

@@ -37,24 +37,18 @@ impl<V: Vfs> Forest<V> {
 
     /// The mount attached at (mount, dentry), without going further up. Cost: one table lookup.
     pub fn mounted_on(&self, mount: MountId, dentry_key: u64) -> Option<MountId> {
-        self.attached_at(self.find(mount)?, dentry_key)
-            .map(|slot| self.mount_id(slot))
+        self.attached_at(self.find(mount)?, dentry_key).map(|slot| self.mount_id(slot))
     }
 
     /// The place that a mount is attached on: where `..` continues at its root (L5). `None` for a mount without parent.
     pub fn follow_up(&self, mount: MountId) -> Option<Place<V>> {
         let entry = &self.mounts[self.find(mount)?];
-        Some(Place::new(
-            self.mount_id(entry.parent?),
-            entry.mountpoint.clone()?,
-        ))
+        Some(Place::new(self.mount_id(entry.parent?), entry.mountpoint.clone()?))
     }
 
     /// The parent of a mount.
     pub fn parent(&self, mount: MountId) -> Option<MountId> {
-        self.mounts[self.find(mount)?]
-            .parent
-            .map(|slot| self.mount_id(slot))
+        self.mounts[self.find(mount)?].parent.map(|slot| self.mount_id(slot))
     }
 
     /// The dentry that a mount is attached on.
@@ -109,35 +103,27 @@ impl<V: Vfs> Forest<V> {
 
     pub(crate) fn find_unique(&self, unique_id: u64) -> Option<MountSlot<V>> {
         let is_it = |&slot: &MountSlot<V>| self.mounts[slot].unique_id == unique_id;
-        self.unique_ids
-            .find(crate::forest::hash_of(unique_id, 0), is_it)
-            .copied()
+        self.unique_ids.find(crate::forest::hash_of(unique_id, 0), is_it).copied()
     }
 
     /// Whether a mount is unbindable (O10).
     pub fn is_unbindable(&self, mount: MountId) -> bool {
-        self.find(mount)
-            .is_some_and(|slot| self.mounts[slot].is_unbindable())
+        self.find(mount).is_some_and(|slot| self.mounts[slot].is_unbindable())
     }
 
     /// The peer group of a mount, if it is shared (O8).
     pub fn group(&self, mount: MountId) -> Option<GroupId> {
-        self.mounts[self.find(mount)?]
-            .group
-            .map(|group| self.group_id(group))
+        self.mounts[self.find(mount)?].group.map(|group| self.group_id(group))
     }
 
     /// The group that a mount receives from, if it is a slave (O9).
     pub fn master(&self, mount: MountId) -> Option<GroupId> {
-        self.master_group(self.find(mount)?)
-            .map(|group| self.group_id(group))
+        self.master_group(self.find(mount)?).map(|group| self.group_id(group))
     }
 
     /// The mount that is recorded as a slave's master (O9).
     pub fn master_mount(&self, mount: MountId) -> Option<MountId> {
-        self.mounts[self.find(mount)?]
-            .master
-            .map(|master| self.mount_id(master))
+        self.mounts[self.find(mount)?].master.map(|master| self.mount_id(master))
     }
 
     /// The number of a group that mountinfo shows (O7).
@@ -148,65 +134,44 @@ impl<V: Vfs> Forest<V> {
     /// The members of a group in ring order (O8).
     pub fn group_members(&self, group: GroupId) -> impl Iterator<Item = MountId> {
         let slot = group.find(&self.groups);
-        slot.into_iter()
-            .flat_map(|slot| self.members(slot))
-            .map(|member| self.mount_id(member))
+        slot.into_iter().flat_map(|slot| self.members(slot)).map(|member| self.mount_id(member))
     }
 
     /// The slaves recorded under a mount, in list order (O9).
     pub fn slaves_of(&self, mount: MountId) -> impl Iterator<Item = MountId> {
-        self.find(mount)
-            .into_iter()
-            .flat_map(|slot| self.slaves(slot))
-            .map(|slave| self.mount_id(slave))
+        self.find(mount).into_iter().flat_map(|slot| self.slaves(slot)).map(|slave| self.mount_id(slave))
     }
 
     /// The mounts attached on a mount, in order of attachment (O4).
     pub fn children_of(&self, mount: MountId) -> impl Iterator<Item = MountId> {
-        self.find(mount)
-            .into_iter()
-            .flat_map(|slot| self.children(slot))
-            .map(|child| self.mount_id(child))
+        self.find(mount).into_iter().flat_map(|slot| self.children(slot)).map(|child| self.mount_id(child))
     }
 
     /// A mount and all below it, in pre-order (O4).
     pub fn tree_of(&self, mount: MountId) -> impl Iterator<Item = MountId> {
-        self.find(mount)
-            .into_iter()
-            .flat_map(|slot| self.tree(slot))
-            .map(|slot| self.mount_id(slot))
+        self.find(mount).into_iter().flat_map(|slot| self.tree(slot)).map(|slot| self.mount_id(slot))
     }
 
     /// Every mount that lives, in no order that means anything.
     pub fn mounts(&self) -> impl Iterator<Item = MountId> {
-        let living = self
-            .mounts
-            .iter()
-            .filter(|(_, mount)| !mount.state.contains(State::DEAD));
+        let living = self.mounts.iter().filter(|(_, mount)| !mount.state.contains(State::DEAD));
         living.map(|(slot, _)| self.mount_id(slot))
     }
 
     /// Every namespace that lives, anonymous ones too.
     pub fn namespaces(&self) -> impl Iterator<Item = NamespaceId> {
-        self.namespaces
-            .iter()
-            .map(|(slot, _)| self.namespace_id(slot))
+        self.namespaces.iter().map(|(slot, _)| self.namespace_id(slot))
     }
 
     /// The mounts of a namespace, in order of joining (W6).
     pub fn mounts_of(&self, namespace: NamespaceId) -> impl Iterator<Item = MountId> {
-        let first = namespace
-            .find(&self.namespaces)
-            .and_then(|slot| self.namespaces[slot].first_joined);
-        core::iter::successors(first, |&mount| self.mounts[mount].next_joined)
-            .map(|slot| self.mount_id(slot))
+        let first = namespace.find(&self.namespaces).and_then(|slot| self.namespaces[slot].first_joined);
+        core::iter::successors(first, |&mount| self.mounts[mount].next_joined).map(|slot| self.mount_id(slot))
     }
 
     /// The root mount of a namespace (O12).
     pub fn namespace_root(&self, namespace: NamespaceId) -> Option<MountId> {
-        self.namespaces[namespace.find(&self.namespaces)?]
-            .root
-            .map(|slot| self.mount_id(slot))
+        self.namespaces[namespace.find(&self.namespaces)?].root.map(|slot| self.mount_id(slot))
     }
 
     /// The user namespace that owns a namespace.
@@ -233,9 +198,7 @@ impl<V: Vfs> Forest<V> {
     pub fn situation(&self, mount: MountId) -> Option<Situation> {
         let entry = &self.mounts[self.find(mount)?];
         Some(match entry.namespace {
-            Some(slot) if self.namespaces[slot].is_anonymous() => {
-                Situation::Detached(self.namespace_id(slot))
-            }
+            Some(slot) if self.namespaces[slot].is_anonymous() => Situation::Detached(self.namespace_id(slot)),
             Some(slot) => Situation::Mounted(self.namespace_id(slot)),
             None if entry.state.contains(State::INTERNAL) => Situation::Internal,
             None => Situation::Unmounted,
@@ -265,9 +228,7 @@ impl<V: Vfs> Forest<V> {
     /// Whether `place` can be reached from `root` by going down (W2, R1). Cost: the depth of the mount.
     pub fn is_reachable(&self, place: &Place<V>, root: &Place<V>) -> bool {
         match (self.find(place.mount), self.find(root.mount)) {
-            (Some(mount), Some(root_mount)) => {
-                self.is_reachable_from(mount, &place.dentry, root_mount, &root.dentry)
-            }
+            (Some(mount), Some(root_mount)) => self.is_reachable_from(mount, &place.dentry, root_mount, &root.dentry),
             _ => false,
         }
     }

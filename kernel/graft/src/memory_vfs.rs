@@ -78,22 +78,11 @@ impl MemoryVfs {
     }
 
     /// As [`new_superblock`](Self::new_superblock), with an owner and traits.
-    pub fn new_superblock_owned(
-        &mut self,
-        filesystem: &str,
-        owner: UserNamespace,
-        traits: SuperblockTraits,
-    ) -> SuperblockNumber {
+    pub fn new_superblock_owned(&mut self, filesystem: &str, owner: UserNamespace, traits: SuperblockTraits) -> SuperblockNumber {
         let number = SuperblockNumber(self.superblocks.len());
         let root = self.new_entry(number, None, "", DentryKind::Directory);
         let filesystem = filesystem.to_string();
-        self.superblocks.push(Superblock {
-            root,
-            filesystem,
-            owner,
-            flags: SuperFlags::empty(),
-            traits,
-        });
+        self.superblocks.push(Superblock { root, filesystem, owner, flags: SuperFlags::empty(), traits });
         number
     }
 
@@ -108,12 +97,7 @@ impl MemoryVfs {
     }
 
     /// Makes a name. `None` if it is there already, or the directory was removed.
-    pub fn create(
-        &mut self,
-        directory: DentryNumber,
-        name: &str,
-        kind: DentryKind,
-    ) -> Option<DentryNumber> {
+    pub fn create(&mut self, directory: DentryNumber, name: &str, kind: DentryKind) -> Option<DentryNumber> {
         if self.lookup(directory, name).is_some() || self.is_unlinked(&directory) {
             return None;
         }
@@ -122,12 +106,7 @@ impl MemoryVfs {
     }
 
     /// Makes a name that is a namespace's file (N14).
-    pub fn create_namespace_file(
-        &mut self,
-        directory: DentryNumber,
-        name: &str,
-        file: NamespaceFile,
-    ) -> Option<DentryNumber> {
+    pub fn create_namespace_file(&mut self, directory: DentryNumber, name: &str, file: NamespaceFile) -> Option<DentryNumber> {
         let dentry = self.create(directory, name, DentryKind::Other)?;
         self.entries[dentry.0].namespace_file = file;
         Some(dentry)
@@ -155,10 +134,7 @@ impl MemoryVfs {
 
     /// The names in a directory.
     pub fn names(&self, directory: DentryNumber) -> impl Iterator<Item = &str> {
-        self.entries[directory.0]
-            .children
-            .keys()
-            .map(String::as_str)
+        self.entries[directory.0].children.keys().map(String::as_str)
     }
 
     /// Removes a name. The dentry lives on, as one that was removed.
@@ -176,44 +152,24 @@ impl MemoryVfs {
             let old_name = core::mem::replace(&mut self.entries[dentry.0].name, name.to_string());
             self.entries[parent.0].children.remove(&old_name);
             self.entries[dentry.0].parent = Some(directory);
-            self.entries[directory.0]
-                .children
-                .insert(name.to_string(), dentry);
+            self.entries[directory.0].children.insert(name.to_string(), dentry);
         }
     }
 
     /// Whether the forest said that mounts are on this dentry.
     pub fn is_mountpoint(&self, dentry: DentryNumber) -> bool {
-        self.told
-            .borrow()
-            .mountpoints
-            .get(dentry.0)
-            .copied()
-            .unwrap_or(false)
+        self.told.borrow().mountpoints.get(dentry.0).copied().unwrap_or(false)
     }
 
     /// How many mount namespaces a user namespace is charged with.
     pub fn charged_namespaces(&self, owner: UserNamespace) -> u32 {
-        self.told
-            .borrow()
-            .namespaces
-            .get(&owner)
-            .copied()
-            .unwrap_or(0)
+        self.told.borrow().namespaces.get(&owner).copied().unwrap_or(0)
     }
 
-    fn new_entry(
-        &mut self,
-        superblock: SuperblockNumber,
-        parent: Option<DentryNumber>,
-        name: &str,
-        kind: DentryKind,
-    ) -> DentryNumber {
+    fn new_entry(&mut self, superblock: SuperblockNumber, parent: Option<DentryNumber>, name: &str, kind: DentryKind) -> DentryNumber {
         let number = DentryNumber(self.entries.len());
         if let Some(parent) = parent {
-            self.entries[parent.0]
-                .children
-                .insert(name.to_string(), number);
+            self.entries[parent.0].children.insert(name.to_string(), number);
         }
         self.entries.push(Entry {
             superblock,
@@ -252,20 +208,14 @@ impl Vfs for MemoryVfs {
     }
 
     fn is_unlinked(&self, dentry: &DentryNumber) -> bool {
-        self.way_up(*dentry)
-            .any(|dentry| self.entries[dentry.0].is_unlinked)
+        self.way_up(*dentry).any(|dentry| self.entries[dentry.0].is_unlinked)
     }
 
     fn is_below(&self, dentry: &DentryNumber, ancestor: &DentryNumber) -> bool {
         self.way_up(*dentry).any(|dentry| dentry == *ancestor)
     }
 
-    fn visit_names(
-        &self,
-        dentry: &DentryNumber,
-        ancestor: Option<&DentryNumber>,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> bool {
+    fn visit_names(&self, dentry: &DentryNumber, ancestor: Option<&DentryNumber>, visit: &mut dyn FnMut(&[u8])) -> bool {
         for dentry in self.way_up(*dentry) {
             if Some(&dentry) == ancestor {
                 return true;
@@ -303,18 +253,12 @@ impl Vfs for MemoryVfs {
 
     fn filesystem_key(&self, superblock: &SuperblockNumber) -> u64 {
         let filesystem = &self.superblocks[superblock.0].filesystem;
-        let first = self
-            .superblocks
-            .iter()
-            .position(|other| other.filesystem == *filesystem);
+        let first = self.superblocks.iter().position(|other| other.filesystem == *filesystem);
         first.unwrap_or(superblock.0) as u64
     }
 
     fn device(&self, superblock: &SuperblockNumber) -> Device {
-        Device {
-            major: 0,
-            minor: superblock.0 as u32 + 1,
-        }
+        Device { major: 0, minor: superblock.0 as u32 + 1 }
     }
 
     fn super_flags(&self, superblock: &SuperblockNumber) -> SuperFlags {
@@ -325,11 +269,7 @@ impl Vfs for MemoryVfs {
         self.superblocks[superblock.0].traits
     }
 
-    fn write_filesystem_type(
-        &self,
-        superblock: &SuperblockNumber,
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
+    fn write_filesystem_type(&self, superblock: &SuperblockNumber, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         sink.put(self.superblocks[superblock.0].filesystem.as_bytes())
     }
 

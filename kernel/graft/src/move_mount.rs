@@ -43,14 +43,8 @@ impl<V: Vfs> Forest<V> {
         self.require_acceptable(moved, parent, namespace)?;
 
         let tree = self.list_tree(moved, &source.dentry, Taking::Everything)?;
-        let detached = self.mounts[moved]
-            .namespace
-            .filter(|&slot| slot != namespace);
-        let destination = Destination {
-            parent,
-            mountpoint,
-            beneath: beneath.then_some(upper),
-        };
+        let detached = self.mounts[moved].namespace.filter(|&slot| slot != namespace);
+        let destination = Destination { parent, mountpoint, beneath: beneath.then_some(upper) };
         let survey = Survey::of(self, &tree, detached.is_some(), 0);
         let plan = self.plan_attach(&survey, &destination)?;
         let mut bag = Released::with_room(1)?;
@@ -77,10 +71,7 @@ impl<V: Vfs> Forest<V> {
         namespace: NamespaceSlot<V>,
     ) -> Result<(), Refusal> {
         let entry = &self.mounts[moved];
-        require(
-            self.mounts[upper].namespace == Some(namespace),
-            Rule::TargetElsewhere,
-        )?;
+        require(self.mounts[upper].namespace == Some(namespace), Rule::TargetElsewhere)?;
         let Some(own) = entry.namespace else {
             return Err(Refusal::new(Rule::MoveNotMounted));
         };
@@ -92,27 +83,16 @@ impl<V: Vfs> Forest<V> {
         require(self.is_mount_root(source, moved), Rule::MoveNotMountRoot)?;
         let kinds_agree = self.is_directory(&source.dentry) == self.is_directory(&place.dentry);
         require(kinds_agree, Rule::MoveKindMismatch)?;
-        let parent_shared = entry
-            .parent
-            .is_some_and(|parent| self.mounts[parent].is_shared());
+        let parent_shared = entry.parent.is_some_and(|parent| self.mounts[parent].is_shared());
         require(!parent_shared, Rule::MoveParentShared)
     }
 
     /// V1 from the unbindable mounts on: whether the destination may have the tree.
-    fn require_acceptable(
-        &self,
-        moved: MountSlot<V>,
-        parent: MountSlot<V>,
-        namespace: NamespaceSlot<V>,
-    ) -> Result<(), Refusal> {
+    fn require_acceptable(&self, moved: MountSlot<V>, parent: MountSlot<V>, namespace: NamespaceSlot<V>) -> Result<(), Refusal> {
         let holds_unbindable = |mount| self.mounts[mount].is_unbindable();
         let onto_shared = self.mounts[parent].is_shared();
-        require(
-            !(onto_shared && self.tree(moved).any(holds_unbindable)),
-            Rule::MoveUnbindable,
-        )?;
-        let makes_loop =
-            |mount| self.is_own_or_older_namespace(&self.mounts[mount].root, namespace);
+        require(!(onto_shared && self.tree(moved).any(holds_unbindable)), Rule::MoveUnbindable)?;
+        let makes_loop = |mount| self.is_own_or_older_namespace(&self.mounts[mount].root, namespace);
         require(!self.tree(moved).any(makes_loop), Rule::MoveNamespaceLoop)?;
         require(!self.is_in_tree(parent, moved), Rule::MoveIntoItself)
     }
@@ -132,22 +112,12 @@ impl<V: Vfs> Forest<V> {
         };
         require(self.is_mount_root(place, upper), Rule::BeneathNotMountRoot)?;
         require(!self.mounts[upper].is_mount_locked(), Rule::BeneathLocked)?;
-        require(
-            self.attached_at(moved, self.root_key(moved)).is_none(),
-            Rule::BeneathSourceCovered,
-        )?;
+        require(self.attached_at(moved, self.root_key(moved)).is_none(), Rule::BeneathSourceCovered)?;
         require(process_root != Some(upper), Rule::BeneathProcessRoot)?;
-        require(
-            self.namespaces[namespace].root != Some(parent),
-            Rule::BeneathNamespaceRoot,
-        )?;
+        require(self.namespaces[namespace].root != Some(parent), Rule::BeneathNamespaceRoot)?;
         require(!self.is_in_tree(moved, upper), Rule::BeneathDescendant)?;
-        require(
-            !self.would_cover(parent, upper, mountpoint),
-            Rule::BeneathTargetReceives,
-        )?;
-        let source_receives = self.mounts[moved].namespace == Some(namespace)
-            && self.would_cover(parent, moved, mountpoint);
+        require(!self.would_cover(parent, upper, mountpoint), Rule::BeneathTargetReceives)?;
+        let source_receives = self.mounts[moved].namespace == Some(namespace) && self.would_cover(parent, moved, mountpoint);
         require(!source_receives, Rule::BeneathSourceReceives)?;
         Ok(parent)
     }
@@ -157,13 +127,10 @@ impl<V: Vfs> Forest<V> {
         let Some(group) = self.mounts[from].group else {
             return false;
         };
-        let in_real_namespace = self.mounts[to]
-            .namespace
-            .is_some_and(|slot| !self.namespaces[slot].is_anonymous());
+        let in_real_namespace = self.mounts[to].namespace.is_some_and(|slot| !self.namespaces[slot].is_anonymous());
         if !in_real_namespace || self.root_key(to) != self.vfs.dentry_key(mountpoint) {
             return false;
         }
-        core::iter::successors(Some(to), |&mount| self.mounts[mount].master)
-            .any(|mount| self.mounts[mount].group == Some(group))
+        core::iter::successors(Some(to), |&mount| self.mounts[mount].master).any(|mount| self.mounts[mount].group == Some(group))
     }
 }

@@ -53,11 +53,7 @@ impl<V: Vfs> Namespace<V> {
 
 impl<V: Vfs> Clone for Namespace<V> {
     fn clone(&self) -> Self {
-        Self {
-            owner: self.owner.clone(),
-            pins: AtomicU32::new(self.pins.load(Ordering::Acquire)),
-            ..*self
-        }
+        Self { owner: self.owner.clone(), pins: AtomicU32::new(self.pins.load(Ordering::Acquire)), ..*self }
     }
 }
 

@@ -17,26 +17,16 @@ impl<V: Vfs> Forest<V> {
     /// The target is the place as looked up; it is raised to the top of its stack here (L4).
     ///
     /// Errors: F4, N12, F9, F14, O15, P6, in that order. Cost: the receivers of the mount that is mounted on.
-    pub fn new_mount(
-        &mut self,
-        caller: &Caller<'_, V>,
-        new: &NewMount<V>,
-        target: &Place<V>,
-    ) -> Result<MountId, Refusal> {
+    pub fn new_mount(&mut self, caller: &Caller<'_, V>, new: &NewMount<V>, target: &Place<V>) -> Result<MountId, Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let locks = self.require_visible(namespace, new)?;
         let destination = self.mountable_place(namespace, target)?;
         let covered = &self.mounts[destination.parent];
-        let is_on_root =
-            self.vfs.dentry_key(&destination.mountpoint) == self.vfs.dentry_key(&covered.root);
-        let same_filesystem = self.vfs.superblock_key(&covered.superblock)
-            == self.vfs.superblock_key(&new.superblock);
+        let is_on_root = self.vfs.dentry_key(&destination.mountpoint) == self.vfs.dentry_key(&covered.root);
+        let same_filesystem = self.vfs.superblock_key(&covered.superblock) == self.vfs.superblock_key(&new.superblock);
         require(!(is_on_root && same_filesystem), Rule::SameFilesystem)?;
-        require(
-            self.vfs.dentry_kind(&new.root) != DentryKind::Symlink,
-            Rule::RootIsSymlink,
-        )?;
+        require(self.vfs.dentry_kind(&new.root) != DentryKind::Symlink, Rule::RootIsSymlink)?;
         self.require_graftable(&new.superblock, &new.root, &destination.mountpoint)?;
 
         let survey = Survey {
@@ -55,59 +45,26 @@ impl<V: Vfs> Forest<V> {
         blank.locks = locks;
         let mount = self.insert_mount(blank);
         let position_in_copies = (survey.copied == 1).then_some(0);
-        nodes.push(Node {
-            mount,
-            parent: 0,
-            position_in_copies,
-        });
-        let tree = Tree {
-            nodes,
-            root: new.root.clone(),
-            copied: survey.copied,
-        };
+        nodes.push(Node { mount, parent: 0, position_in_copies });
+        let tree = Tree { nodes, root: new.root.clone(), copied: survey.copied };
         self.commit_attach(&tree, destination, plan, namespace);
         Ok(self.mount_id(mount))
     }
 
     /// The place where a mount goes: the top of the stack at the target, if the caller may mount on it (F9).
-    pub(crate) fn mountable_place(
-        &self,
-        namespace: NamespaceSlot<V>,
-        target: &Place<V>,
-    ) -> Result<Destination<V>, Refusal> {
+    pub(crate) fn mountable_place(&self, namespace: NamespaceSlot<V>, target: &Place<V>) -> Result<Destination<V>, Refusal> {
         let place = self.top_of_stack(target);
         let parent = self.resolve(place.mount)?;
-        require(
-            !self.vfs.is_unlinked(&place.dentry),
-            Rule::MountpointUnlinked,
-        )?;
-        require(
-            self.mounts[parent].namespace == Some(namespace),
-            Rule::TargetElsewhere,
-        )?;
-        Ok(Destination {
-            parent,
-            mountpoint: place.dentry,
-            beneath: None,
-        })
+        require(!self.vfs.is_unlinked(&place.dentry), Rule::MountpointUnlinked)?;
+        require(self.mounts[parent].namespace == Some(namespace), Rule::TargetElsewhere)?;
+        Ok(Destination { parent, mountpoint: place.dentry, beneath: None })
     }
 
     /// Whether a root can be attached on a mountpoint at all (F9).
-    pub(crate) fn require_graftable(
-        &self,
-        superblock: &V::Superblock,
-        root: &V::Dentry,
-        mountpoint: &V::Dentry,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn require_graftable(&self, superblock: &V::Superblock, root: &V::Dentry, mountpoint: &V::Dentry) -> Result<(), Refusal> {
         let traits = self.vfs.superblock_traits(superblock);
-        require(
-            !traits.contains(SuperblockTraits::NO_USER),
-            Rule::NotUserMountable,
-        )?;
-        require(
-            self.is_directory(root) == self.is_directory(mountpoint),
-            Rule::KindMismatch,
-        )
+        require(!traits.contains(SuperblockTraits::NO_USER), Rule::NotUserMountable)?;
+        require(self.is_directory(root) == self.is_directory(mountpoint), Rule::KindMismatch)
     }
 
     pub(crate) fn is_directory(&self, dentry: &V::Dentry) -> bool {
@@ -117,16 +74,10 @@ impl<V: Vfs> Forest<V> {
     /// Refuses a mount that would show what the namespace hides (N12). Returns the locks that the new mount inherits.
     ///
     /// Only for proc and sysfs in namespaces of less privileged users. Cost there: the mounts of the namespace.
-    pub(crate) fn require_visible(
-        &self,
-        namespace: NamespaceSlot<V>,
-        new: &NewMount<V>,
-    ) -> Result<Locks, Refusal> {
+    pub(crate) fn require_visible(&self, namespace: NamespaceSlot<V>, new: &NewMount<V>) -> Result<Locks, Refusal> {
         let space = &self.namespaces[namespace];
         let traits = self.vfs.superblock_traits(&new.superblock);
-        if self.vfs.is_initial_user_namespace(&space.owner)
-            || !traits.contains(SuperblockTraits::MUST_BE_VISIBLE)
-        {
+        if self.vfs.is_initial_user_namespace(&space.owner) || !traits.contains(SuperblockTraits::MUST_BE_VISIBLE) {
             return Ok(Locks::empty());
         }
         let filesystem = self.vfs.filesystem_key(&new.superblock);
@@ -137,32 +88,20 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// The locks to inherit from a mount that shows all that a new one with these flags would (N12).
-    fn locks_if_as_visible(
-        &self,
-        mount: crate::ids::MountSlot<V>,
-        flags: MountFlags,
-    ) -> Option<Locks> {
+    fn locks_if_as_visible(&self, mount: crate::ids::MountSlot<V>, flags: MountFlags) -> Option<Locks> {
         let entry = &self.mounts[mount];
         if !self.vfs.is_superblock_root(&entry.root) {
             return None;
         }
         let mut locks = entry.locks & (Locks::RDONLY | Locks::ATIME);
-        if self
-            .vfs
-            .super_flags(&entry.superblock)
-            .contains(SuperFlags::RDONLY)
-        {
+        if self.vfs.super_flags(&entry.superblock).contains(SuperFlags::RDONLY) {
             locks |= Locks::RDONLY;
         }
         let weaker = locks.contains(Locks::RDONLY) && !flags.contains(MountFlags::RDONLY);
-        let other_atime = locks.contains(Locks::ATIME)
-            && entry.flags & MountFlags::ATIME != flags & MountFlags::ATIME;
+        let other_atime = locks.contains(Locks::ATIME) && entry.flags & MountFlags::ATIME != flags & MountFlags::ATIME;
         let hides = |child| {
             let child = &self.mounts[child];
-            let on_something = child
-                .mountpoint
-                .as_ref()
-                .is_some_and(|dentry| !self.vfs.is_permanently_empty(dentry));
+            let on_something = child.mountpoint.as_ref().is_some_and(|dentry| !self.vfs.is_permanently_empty(dentry));
             child.is_mount_locked() && on_something
         };
         let visible = !weaker && !other_atime && !self.children(mount).any(hides);

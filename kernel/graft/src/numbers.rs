@@ -21,10 +21,7 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// Bytes of memory held.
     pub(crate) fn footprint_bytes(&self) -> usize {
-        self.levels
-            .iter()
-            .map(|level| level.capacity() * size_of::<u64>())
-            .sum()
+        self.levels.iter().map(|level| level.capacity() * size_of::<u64>()).sum()
     }
 
     /// Makes the next `additional` calls of [`take`](Self::take) infallible.
@@ -87,20 +84,16 @@ impl Numbers {
     /// Whether a number is in use.
     pub(crate) fn contains(&self, number: u32) -> bool {
         let number = number as usize;
-        self.levels[0]
-            .get(number / 64)
-            .is_some_and(|word| word & (1 << (number % 64)) != 0)
+        self.levels[0].get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 }
 
 /// Two sets are equal when the same numbers are in use, whatever room they have.
 impl PartialEq for Numbers {
     fn eq(&self, other: &Self) -> bool {
-        let words =
-            |numbers: &Self, index: usize| numbers.levels[0].get(index).copied().unwrap_or(0);
+        let words = |numbers: &Self, index: usize| numbers.levels[0].get(index).copied().unwrap_or(0);
         let longest = self.levels[0].len().max(other.levels[0].len());
-        self.in_use == other.in_use
-            && (0..longest).all(|index| words(self, index) == words(other, index))
+        self.in_use == other.in_use && (0..longest).all(|index| words(self, index) == words(other, index))
     }
 }
 

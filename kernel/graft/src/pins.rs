@@ -29,9 +29,7 @@ impl<V: Vfs> Forest<V> {
         if let Some(slot) = self.find(mount)
             && self.mounts[slot].expiry_mark.load(Ordering::Relaxed)
         {
-            self.mounts[slot]
-                .expiry_mark
-                .store(false, Ordering::Relaxed);
+            self.mounts[slot].expiry_mark.store(false, Ordering::Relaxed);
         }
         self.unpin_no_expire(mount)
     }
@@ -50,8 +48,7 @@ impl<V: Vfs> Forest<V> {
 
     /// How many pins a mount has.
     pub fn pin_count(&self, mount: MountId) -> u32 {
-        self.find(mount)
-            .map_or(0, |slot| self.mounts[slot].pin_count())
+        self.find(mount).map_or(0, |slot| self.mounts[slot].pin_count())
     }
 
     /// Lets an unmounted mount go that has no pins left, and what was still connected to it (U15, O6). Else does nothing.
@@ -81,10 +78,7 @@ impl<V: Vfs> Forest<V> {
     pub fn get_write_access(&self, mount: MountId) -> Result<(), Refusal> {
         let slot = self.resolve(mount)?;
         let entry = &self.mounts[slot];
-        require(
-            !entry.flags.contains(MountFlags::RDONLY),
-            Rule::ReadOnlyMount,
-        )?;
+        require(!entry.flags.contains(MountFlags::RDONLY), Rule::ReadOnlyMount)?;
         entry.writers.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -93,25 +87,19 @@ impl<V: Vfs> Forest<V> {
     pub fn put_write_access(&self, mount: MountId) {
         if let Some(slot) = self.find(mount) {
             let before = self.mounts[slot].writers.fetch_sub(1, Ordering::AcqRel);
-            debug_assert!(
-                before > 0,
-                "write access was given back more often than taken"
-            );
+            debug_assert!(before > 0, "write access was given back more often than taken");
         }
     }
 
     /// How many hold write access through a mount (M6).
     pub fn writer_count(&self, mount: MountId) -> u32 {
-        self.find(mount)
-            .map_or(0, |slot| self.mounts[slot].writers.load(Ordering::Acquire))
+        self.find(mount).map_or(0, |slot| self.mounts[slot].writers.load(Ordering::Acquire))
     }
 
     /// Whether anyone holds write access through any mount of a superblock (M4). Cost: all mounts.
     pub fn superblock_has_writers(&self, superblock: &V::Superblock) -> bool {
         let key = self.vfs.superblock_key(superblock);
-        self.mounts.iter().any(|(_, mount)| {
-            mount.has_writers() && self.vfs.superblock_key(&mount.superblock) == key
-        })
+        self.mounts.iter().any(|(_, mount)| mount.has_writers() && self.vfs.superblock_key(&mount.superblock) == key)
     }
 
     /// Adds a pin on a namespace (N8).
@@ -122,9 +110,7 @@ impl<V: Vfs> Forest<V> {
     }
 
     pub(crate) fn pin_namespace_slot(&self, namespace: NamespaceSlot<V>) {
-        self.namespaces[namespace]
-            .pins
-            .fetch_add(1, Ordering::AcqRel);
+        self.namespaces[namespace].pins.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Gives a pin on a namespace back. Returns whether it was the last: the caller then calls
@@ -135,10 +121,7 @@ impl<V: Vfs> Forest<V> {
             return false;
         };
         let before = self.namespaces[slot].pins.fetch_sub(1, Ordering::AcqRel);
-        debug_assert!(
-            before > 0,
-            "a namespace was unpinned more often than pinned"
-        );
+        debug_assert!(before > 0, "a namespace was unpinned more often than pinned");
         before == 1
     }
 
@@ -151,11 +134,7 @@ impl<V: Vfs> Forest<V> {
     /// Lets a mount go if nothing keeps it, with those connected to it that nothing else keeps. Iterative: a chain of
     /// connected mounts may be as deep as the forest.
     pub(crate) fn reap_slot(&mut self, mount: MountSlot<V>, bag: &mut Released<V>) {
-        let mut dying = if self.is_reapable(mount) {
-            Some(mount)
-        } else {
-            None
-        };
+        let mut dying = if self.is_reapable(mount) { Some(mount) } else { None };
         if let Some(first) = dying {
             self.mounts[first].chain = None;
         }
@@ -218,19 +197,8 @@ impl<V: Vfs> Forest<V> {
 
     fn carry_out(&mut self, mount: MountSlot<V>, bag: &mut Released<V>) {
         if let Some(dead) = self.mounts.remove(mount) {
-            let Mount {
-                root,
-                superblock,
-                source,
-                idmap,
-                ..
-            } = dead;
-            bag.put(Remains::Mount {
-                root,
-                superblock,
-                source,
-                idmap,
-            });
+            let Mount { root, superblock, source, idmap, .. } = dead;
+            bag.put(Remains::Mount { root, superblock, source, idmap });
         }
     }
 }

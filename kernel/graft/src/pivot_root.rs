@@ -23,73 +23,37 @@ impl<V: Vfs> Forest<V> {
     /// Makes the mount at `new_root` the root mount, and moves the old one to `put_old`.
     ///
     /// Errors: F4, R1 in its order. Cost: the depths of the two places.
-    pub fn pivot_root(
-        &mut self,
-        caller: &Caller<'_, V>,
-        new_root: &Place<V>,
-        put_old: &Place<V>,
-    ) -> Result<Pivot<V>, Refusal> {
+    pub fn pivot_root(&mut self, caller: &Caller<'_, V>, new_root: &Place<V>, put_old: &Place<V>) -> Result<Pivot<V>, Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let put_old = self.top_of_stack(put_old);
-        require(
-            !self.vfs.is_unlinked(&put_old.dentry),
-            Rule::PivotPutOldUnlinked,
-        )?;
+        require(!self.vfs.is_unlinked(&put_old.dentry), Rule::PivotPutOldUnlinked)?;
         let new = self.resolve(new_root.mount)?;
         let old = self.resolve(put_old.mount)?;
         let root = self.resolve(caller.root.mount)?;
         let is_ours = |mount: MountSlot<V>| self.mounts[mount].namespace == Some(namespace);
 
         require(!self.mounts[old].is_shared(), Rule::PivotPutOldShared)?;
-        require(
-            !self.mounts[self.parent_or_self(new)].is_shared(),
-            Rule::PivotNewParentShared,
-        )?;
-        require(
-            !self.mounts[self.parent_or_self(root)].is_shared(),
-            Rule::PivotRootParentShared,
-        )?;
+        require(!self.mounts[self.parent_or_self(new)].is_shared(), Rule::PivotNewParentShared)?;
+        require(!self.mounts[self.parent_or_self(root)].is_shared(), Rule::PivotRootParentShared)?;
         require(is_ours(root) && is_ours(new), Rule::PivotElsewhere)?;
         require(!self.mounts[new].is_mount_locked(), Rule::PivotLocked)?;
-        require(
-            !self.vfs.is_unlinked(&new_root.dentry),
-            Rule::PivotNewUnlinked,
-        )?;
+        require(!self.vfs.is_unlinked(&new_root.dentry), Rule::PivotNewUnlinked)?;
         require(new != root && old != root, Rule::PivotOnRootMount)?;
-        require(
-            self.is_mount_root(caller.root, root),
-            Rule::PivotRootNotMountRoot,
-        )?;
+        require(self.is_mount_root(caller.root, root), Rule::PivotRootNotMountRoot)?;
         require(self.mounts[root].parent.is_some(), Rule::PivotRootNoParent)?;
-        require(
-            self.is_mount_root(new_root, new),
-            Rule::PivotNewNotMountRoot,
-        )?;
+        require(self.is_mount_root(new_root, new), Rule::PivotNewNotMountRoot)?;
         require(self.mounts[new].parent.is_some(), Rule::PivotNewNoParent)?;
-        require(
-            self.is_reachable(&put_old, new_root),
-            Rule::PivotPutOldOutside,
-        )?;
-        require(
-            self.is_reachable(new_root, caller.root),
-            Rule::PivotNewOutside,
-        )?;
+        require(self.is_reachable(&put_old, new_root), Rule::PivotPutOldOutside)?;
+        require(self.is_reachable(new_root, caller.root), Rule::PivotNewOutside)?;
 
-        self.reserve(Needs {
-            attachments: 2,
-            ..Needs::default()
-        })?;
+        self.reserve(Needs { attachments: 2, ..Needs::default() })?;
         let mut released = Released::with_room(1)?;
         if let Some(left) = self.exchange_roots(root, new, old, put_old.dentry) {
             released.put(Remains::Mountpoint(left));
         }
         self.touch(namespace);
-        Ok(Pivot {
-            old_root: self.root_place(root),
-            new_root: self.root_place(new),
-            released,
-        })
+        Ok(Pivot { old_root: self.root_place(root), new_root: self.root_place(new), released })
     }
 
     /// R3. Returns the dentry that the new root was on.

@@ -35,19 +35,11 @@ enum Position<V: Vfs> {
 impl<V: Vfs> Receivers<V> {
     pub(crate) fn of(forest: &mut Forest<V>, origin: MountSlot<V>) -> Self {
         let Some(group) = forest.mounts[origin].group else {
-            return Self {
-                origin_group: None,
-                epoch: 0,
-                position: Position::End,
-            };
+            return Self { origin_group: None, epoch: 0, position: Position::End };
         };
         let epoch = forest.next_epoch();
         forest.enter_group(group, origin, epoch);
-        Self {
-            origin_group: Some(group),
-            epoch,
-            position: Position::Member(origin),
-        }
+        Self { origin_group: Some(group), epoch, position: Position::Member(origin) }
     }
 
     /// The next receiver.
@@ -62,17 +54,10 @@ impl<V: Vfs> Receivers<V> {
                         self.position = forest.slaves_reached(first);
                     } else {
                         self.position = Position::Member(mount);
-                        return Some(Receiver {
-                            mount,
-                            group: Some(group),
-                            is_first_of_group: false,
-                        });
+                        return Some(Receiver { mount, group: Some(group), is_first_of_group: false });
                     }
                 }
-                Position::Slaves {
-                    owner,
-                    next: Some(slave),
-                } => {
+                Position::Slaves { owner, next: Some(slave) } => {
                     let next = forest.mounts[slave].next_slave;
                     let group = forest.mounts[slave].group;
                     match group {
@@ -82,25 +67,15 @@ impl<V: Vfs> Receivers<V> {
                         Some(group) => {
                             forest.enter_group(group, slave, self.epoch);
                             self.position = Position::Member(slave);
-                            return Some(Receiver {
-                                mount: slave,
-                                group: Some(group),
-                                is_first_of_group: true,
-                            });
+                            return Some(Receiver { mount: slave, group: Some(group), is_first_of_group: true });
                         }
                         None => {
                             self.position = Position::Slaves { owner, next };
-                            return Some(Receiver {
-                                mount: slave,
-                                group: None,
-                                is_first_of_group: false,
-                            });
+                            return Some(Receiver { mount: slave, group: None, is_first_of_group: false });
                         }
                     }
                 }
-                Position::Slaves { owner, next: None } => {
-                    self.position = self.after_slaves_of(forest, owner)?
-                }
+                Position::Slaves { owner, next: None } => self.position = self.after_slaves_of(forest, owner)?,
                 Position::End => return None,
             }
         }
@@ -119,10 +94,7 @@ impl<V: Vfs> Receivers<V> {
             return Some(Position::End);
         }
         let entry = &forest.mounts[first];
-        Some(Position::Slaves {
-            owner: entry.master?,
-            next: entry.next_slave,
-        })
+        Some(Position::Slaves { owner: entry.master?, next: entry.next_slave })
     }
 }
 
@@ -136,16 +108,7 @@ impl<V: Vfs> Forest<V> {
     /// The slaves of a mount, unless it is in a detached tree: those are not reached (X9).
     fn slaves_reached(&self, owner: MountSlot<V>) -> Position<V> {
         let entry = &self.mounts[owner];
-        let in_real_namespace = entry
-            .namespace
-            .is_some_and(|slot| !self.namespaces[slot].is_anonymous());
-        Position::Slaves {
-            owner,
-            next: if in_real_namespace {
-                entry.first_slave
-            } else {
-                None
-            },
-        }
+        let in_real_namespace = entry.namespace.is_some_and(|slot| !self.namespaces[slot].is_anonymous());
+        Position::Slaves { owner, next: if in_real_namespace { entry.first_slave } else { None } }
     }
 }

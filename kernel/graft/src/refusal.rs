@@ -42,10 +42,7 @@ impl Refusal {
     /// The refusal that a rule asks for; logged at debug level.
     pub fn new(rule: Rule) -> Self {
         log::debug!(target: "graft", "{:?} by {rule}", rule.errno());
-        Self {
-            errno: rule.errno(),
-            rule,
-        }
+        Self { errno: rule.errno(), rule }
     }
 }
 
@@ -71,11 +68,7 @@ impl core::error::Error for Refusal {}
 
 /// Refuses by a rule unless a condition holds.
 pub(crate) fn require(condition: bool, rule: Rule) -> Result<(), Refusal> {
-    if condition {
-        Ok(())
-    } else {
-        Err(Refusal::new(rule))
-    }
+    if condition { Ok(()) } else { Err(Refusal::new(rule)) }
 }
 
 /// Declares [`Rule`]: for each variant its numbers in `semantics.md`, its errno, and one sentence that is its text and its doc.

@@ -16,21 +16,13 @@ pub struct Released<V: Vfs> {
 /// One part of a bag; kept only to be dropped.
 #[expect(dead_code, reason = "the fields are there to be dropped")]
 pub(crate) enum Remains<V: Vfs> {
-    Mount {
-        root: V::Dentry,
-        superblock: V::Superblock,
-        source: Option<V::Source>,
-        idmap: Option<V::IdMap>,
-    },
+    Mount { root: V::Dentry, superblock: V::Superblock, source: Option<V::Source>, idmap: Option<V::IdMap> },
     Mountpoint(V::Dentry),
 }
 
 impl<V: Vfs> Released<V> {
     pub(crate) const fn new() -> Self {
-        Self {
-            remains: Vec::new(),
-            user_namespace: None,
-        }
+        Self { remains: Vec::new(), user_namespace: None }
     }
 
     /// A bag that takes so many handles without failing.
@@ -47,10 +39,7 @@ impl<V: Vfs> Released<V> {
 
     /// Puts a handle in. The room was seen to before.
     pub(crate) fn put(&mut self, remains: Remains<V>) {
-        debug_assert!(
-            self.remains.len() < self.remains.capacity(),
-            "the bag's room was not reserved"
-        );
+        debug_assert!(self.remains.len() < self.remains.capacity(), "the bag's room was not reserved");
         self.remains.push(remains);
     }
 
@@ -70,10 +59,7 @@ impl<V: Vfs> Released<V> {
 
     /// How many mounts died.
     pub fn dead_mounts(&self) -> usize {
-        self.remains
-            .iter()
-            .filter(|remains| matches!(remains, Remains::Mount { .. }))
-            .count()
+        self.remains.iter().filter(|remains| matches!(remains, Remains::Mount { .. })).count()
     }
 
     /// Whether there is nothing to drop.
@@ -84,11 +70,6 @@ impl<V: Vfs> Released<V> {
 
 impl<V: Vfs> core::fmt::Debug for Released<V> {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(
-            formatter,
-            "Released({} handles, {} dead mounts)",
-            self.remains.len(),
-            self.dead_mounts()
-        )
+        write!(formatter, "Released({} handles, {} dead mounts)", self.remains.len(), self.dead_mounts())
     }
 }

@@ -21,21 +21,12 @@ impl<V: Vfs> Forest<V> {
     /// MS_REMOUNT | MS_BIND: changes the flags of one mount.
     ///
     /// Errors: F4, M1 in its order.
-    pub fn remount_bind(
-        &mut self,
-        caller: &Caller<'_, V>,
-        target: &Place<V>,
-        flags: RemountFlags,
-    ) -> Result<(), Refusal> {
+    pub fn remount_bind(&mut self, caller: &Caller<'_, V>, target: &Place<V>, flags: RemountFlags) -> Result<(), Refusal> {
         self.check_remount(caller, target, flags)?;
         let mount = self.resolve(target.mount)?;
         let entry = &self.mounts[mount];
-        let becomes_read_only =
-            flags.flags.contains(MountFlags::RDONLY) && !entry.flags.contains(MountFlags::RDONLY);
-        require(
-            !(becomes_read_only && entry.has_writers()),
-            Rule::RemountBusy,
-        )?;
+        let becomes_read_only = flags.flags.contains(MountFlags::RDONLY) && !entry.flags.contains(MountFlags::RDONLY);
+        require(!(becomes_read_only && entry.has_writers()), Rule::RemountBusy)?;
         self.set_flags(mount, resulting_flags(entry, flags));
         Ok(())
     }
@@ -43,36 +34,21 @@ impl<V: Vfs> Forest<V> {
     /// MS_REMOUNT: the checks before the filesystem sees its options (M1, M4). The kernel then parses them, checks
     /// [`may_remount_superblock`](Self::may_remount_superblock), changes the superblock, and calls
     /// [`commit_remount`](Self::commit_remount).
-    pub fn check_remount(
-        &self,
-        caller: &Caller<'_, V>,
-        target: &Place<V>,
-        flags: RemountFlags,
-    ) -> Result<(), Refusal> {
+    pub fn check_remount(&self, caller: &Caller<'_, V>, target: &Place<V>, flags: RemountFlags) -> Result<(), Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let mount = self.resolve(target.mount)?;
         let entry = &self.mounts[mount];
         require(entry.namespace == Some(namespace), Rule::RemountElsewhere)?;
         require(self.is_mount_root(target, mount), Rule::RemountNotMountRoot)?;
-        require(
-            allowed_by_locks(entry, resulting_flags(entry, flags)),
-            Rule::RemountLockedFlags,
-        )
+        require(allowed_by_locks(entry, resulting_flags(entry, flags)), Rule::RemountLockedFlags)
     }
 
     /// Whether the credentials may change the superblock of a mount at all (M4, K7).
-    pub fn may_remount_superblock(
-        &self,
-        credentials: &V::Credentials,
-        target: &Place<V>,
-    ) -> Result<(), Refusal> {
+    pub fn may_remount_superblock(&self, credentials: &V::Credentials, target: &Place<V>) -> Result<(), Refusal> {
         let mount = self.resolve(target.mount)?;
         let superblock = &self.mounts[mount].superblock;
-        require(
-            self.vfs.is_superblock_admin(credentials, superblock),
-            Rule::RemountNotAdmin,
-        )
+        require(self.vfs.is_superblock_admin(credentials, superblock), Rule::RemountNotAdmin)
     }
 
     /// MS_REMOUNT, once the superblock has changed: gives the mount its flags and raises the event (M4, M7).
@@ -91,11 +67,7 @@ impl<V: Vfs> Forest<V> {
 }
 
 fn resulting_flags<V: Vfs>(mount: &Mount<V>, wanted: RemountFlags) -> MountFlags {
-    if wanted.keeps_atime {
-        (wanted.flags - MountFlags::ATIME) | (mount.flags & MountFlags::ATIME)
-    } else {
-        wanted.flags
-    }
+    if wanted.keeps_atime { (wanted.flags - MountFlags::ATIME) | (mount.flags & MountFlags::ATIME) } else { wanted.flags }
 }
 
 /// Whether a mount's locks allow these flags: locked ones may not be cleared, locked atime bits not changed (K6).
@@ -106,9 +78,7 @@ pub(crate) fn allowed_by_locks<V: Vfs>(mount: &Mount<V>, flags: MountFlags) -> b
         (Locks::NODEV, MountFlags::NODEV),
         (Locks::NOEXEC, MountFlags::NOEXEC),
     ];
-    let none_cleared = pairs
-        .into_iter()
-        .all(|(lock, flag)| !mount.locks.contains(lock) || flags.contains(flag));
+    let none_cleared = pairs.into_iter().all(|(lock, flag)| !mount.locks.contains(lock) || flags.contains(flag));
     let same_atime = mount.flags & MountFlags::ATIME == flags & MountFlags::ATIME;
     none_cleared && (same_atime || !mount.locks.contains(Locks::ATIME))
 }

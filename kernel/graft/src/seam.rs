@@ -107,12 +107,7 @@ pub trait Vfs {
     ///
     /// Without an `ancestor`, up to the superblock's root. Returns whether the ancestor was reached. The names of a removed
     /// dentry are those it had.
-    fn visit_names(
-        &self,
-        dentry: &Self::Dentry,
-        ancestor: Option<&Self::Dentry>,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> bool;
+    fn visit_names(&self, dentry: &Self::Dentry, ancestor: Option<&Self::Dentry>, visit: &mut dyn FnMut(&[u8])) -> bool;
 
     /// Whether the dentry is the root of its superblock (N12, W7).
     fn is_superblock_root(&self, dentry: &Self::Dentry) -> bool;
@@ -155,29 +150,16 @@ pub trait Vfs {
     }
 
     /// Writes the type's name, with the subtype where there is one (`fuse.sshfs`).
-    fn write_filesystem_type(
-        &self,
-        superblock: &Self::Superblock,
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory>;
+    fn write_filesystem_type(&self, superblock: &Self::Superblock, sink: &mut dyn Sink) -> Result<(), OutOfMemory>;
 
     /// Writes the filesystem's own options, each with a comma before it, escaped.
-    fn write_options(
-        &self,
-        superblock: &Self::Superblock,
-        root: &Self::Dentry,
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
+    fn write_options(&self, superblock: &Self::Superblock, root: &Self::Dentry, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         let _ = (superblock, root, sink);
         Ok(())
     }
 
     /// Writes the filesystem's statistics for mountstats, with a space before them (W10).
-    fn write_statistics(
-        &self,
-        superblock: &Self::Superblock,
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
+    fn write_statistics(&self, superblock: &Self::Superblock, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         let _ = (superblock, sink);
         Ok(())
     }
@@ -195,11 +177,7 @@ pub trait Vfs {
     fn is_initial_admin(&self, credentials: &Self::Credentials) -> bool;
 
     /// Whether the credentials have CAP_SYS_ADMIN over the owner of a superblock.
-    fn is_superblock_admin(
-        &self,
-        credentials: &Self::Credentials,
-        superblock: &Self::Superblock,
-    ) -> bool;
+    fn is_superblock_admin(&self, credentials: &Self::Credentials, superblock: &Self::Superblock) -> bool;
 
     /// Whether this is the initial user namespace.
     fn is_initial_user_namespace(&self, user_namespace: &Self::UserNamespace) -> bool;

@@ -61,20 +61,12 @@ impl AttributeWords {
             require(attr_set & ATIME_FIELD == 0, Rule::SetattrAtime)?;
         }
         require(attr_clr & IDMAP == 0, Rule::IdmapCleared)?;
-        Ok(Self {
-            clear,
-            set,
-            propagation,
-            sets_idmap: attr_set & IDMAP != 0,
-        })
+        Ok(Self { clear, set, propagation, sets_idmap: attr_set & IDMAP != 0 })
     }
 
     /// Decodes the attributes of fsmount (A17).
     pub fn decode_fsmount(attributes: u64) -> Result<MountFlags, Refusal> {
-        require(
-            attributes & !(PLAIN | ATIME_FIELD) == 0,
-            Rule::FsmountAttributes,
-        )?;
+        require(attributes & !(PLAIN | ATIME_FIELD) == 0, Rule::FsmountAttributes)?;
         let atime = atime_flags(attributes).ok_or_else(|| Refusal::new(Rule::FsmountAttributes))?;
         Ok(plain_flags(attributes) | atime)
     }
@@ -122,10 +114,7 @@ impl<V: Vfs> Forest<V> {
         let top = self.resolve(target.mount)?;
         require(self.is_mount_root(target, top), Rule::SetattrNotMountRoot)?;
         let entry = &self.mounts[top];
-        let is_detached_root = entry.parent.is_none()
-            && entry
-                .namespace
-                .is_some_and(|slot| self.namespaces[slot].is_anonymous());
+        let is_detached_root = entry.parent.is_none() && entry.namespace.is_some_and(|slot| self.namespaces[slot].is_anonymous());
         let is_ours = entry.namespace == Some(namespace);
         require(is_ours || is_detached_root, Rule::SetattrElsewhere)?;
         let extent = if recursive { usize::MAX } else { 1 };
@@ -141,11 +130,7 @@ impl<V: Vfs> Forest<V> {
             let entry = &mut self.mounts[mount];
             entry.flags = changed_flags(entry, change);
             entry.idmap = entry.idmap.take().or_else(|| change.idmap.clone());
-            next = if recursive {
-                self.next_in_tree(mount, top)
-            } else {
-                None
-            };
+            next = if recursive { self.next_in_tree(mount, top) } else { None };
         }
         if let Some(propagation) = change.propagation {
             self.set_type(top, propagation, recursive);
@@ -156,40 +141,21 @@ impl<V: Vfs> Forest<V> {
         Ok(())
     }
 
-    fn require_changeable(
-        &self,
-        caller: &Caller<'_, V>,
-        mount: MountSlot<V>,
-        change: &AttributeChange<V>,
-    ) -> Result<(), Refusal> {
+    fn require_changeable(&self, caller: &Caller<'_, V>, mount: MountSlot<V>, change: &AttributeChange<V>) -> Result<(), Refusal> {
         let entry = &self.mounts[mount];
-        require(
-            allowed_by_locks(entry, changed_flags(entry, change)),
-            Rule::SetattrLockedFlags,
-        )?;
-        let becomes_read_only =
-            change.set.contains(MountFlags::RDONLY) && !entry.flags.contains(MountFlags::RDONLY);
+        require(allowed_by_locks(entry, changed_flags(entry, change)), Rule::SetattrLockedFlags)?;
+        let becomes_read_only = change.set.contains(MountFlags::RDONLY) && !entry.flags.contains(MountFlags::RDONLY);
         if change.idmap.is_some() {
             let traits = self.vfs.superblock_traits(&entry.superblock);
-            require(
-                traits.contains(SuperblockTraits::ALLOWS_IDMAP),
-                Rule::IdmapUnsupported,
-            )?;
+            require(traits.contains(SuperblockTraits::ALLOWS_IDMAP), Rule::IdmapUnsupported)?;
             require(entry.idmap.is_none(), Rule::IdmapTwice)?;
-            let is_admin = self
-                .vfs
-                .is_superblock_admin(caller.credentials, &entry.superblock);
+            let is_admin = self.vfs.is_superblock_admin(caller.credentials, &entry.superblock);
             require(is_admin, Rule::IdmapNotAdmin)?;
-            let detached = entry
-                .namespace
-                .is_some_and(|slot| self.namespaces[slot].is_anonymous());
+            let detached = entry.namespace.is_some_and(|slot| self.namespaces[slot].is_anonymous());
             require(detached, Rule::IdmapAttached)?;
             require(!entry.has_writers(), Rule::IdmapBusy)?;
         }
-        require(
-            !(becomes_read_only && entry.has_writers()),
-            Rule::SetattrBusy,
-        )
+        require(!(becomes_read_only && entry.has_writers()), Rule::SetattrBusy)
     }
 }
 

@@ -7,11 +7,7 @@ use crate::seam::Vfs;
 
 impl<V: Vfs> Forest<V> {
     /// The mount attached at (`parent`, dentry): the one attached last, where there are two (O5).
-    pub(crate) fn attached_at(
-        &self,
-        parent: MountSlot<V>,
-        dentry_key: u64,
-    ) -> Option<MountSlot<V>> {
+    pub(crate) fn attached_at(&self, parent: MountSlot<V>, dentry_key: u64) -> Option<MountSlot<V>> {
         let hash = hash_of(u64::from(parent.index()), dentry_key);
         let is_it = |&slot: &MountSlot<V>| self.is_attached_at(slot, parent, dentry_key);
         self.places.find(hash, is_it).copied()
@@ -24,10 +20,7 @@ impl<V: Vfs> Forest<V> {
 
     /// The identity of the dentry that a mount is attached on.
     pub(crate) fn mountpoint_key(&self, mount: MountSlot<V>) -> Option<u64> {
-        self.mounts[mount]
-            .mountpoint
-            .as_ref()
-            .map(|dentry| self.vfs.dentry_key(dentry))
+        self.mounts[mount].mountpoint.as_ref().map(|dentry| self.vfs.dentry_key(dentry))
     }
 
     /// The identity of a mount's root dentry.
@@ -63,22 +56,12 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// The mount after `mount` in the pre-order walk of the tree of `top` (O4).
-    pub(crate) fn next_in_tree(
-        &self,
-        mount: MountSlot<V>,
-        top: MountSlot<V>,
-    ) -> Option<MountSlot<V>> {
-        self.mounts[mount]
-            .first_child
-            .or_else(|| self.next_skipping(mount, top))
+    pub(crate) fn next_in_tree(&self, mount: MountSlot<V>, top: MountSlot<V>) -> Option<MountSlot<V>> {
+        self.mounts[mount].first_child.or_else(|| self.next_skipping(mount, top))
     }
 
     /// The mount after the whole subtree of `mount` in that walk.
-    pub(crate) fn next_skipping(
-        &self,
-        mount: MountSlot<V>,
-        top: MountSlot<V>,
-    ) -> Option<MountSlot<V>> {
+    pub(crate) fn next_skipping(&self, mount: MountSlot<V>, top: MountSlot<V>) -> Option<MountSlot<V>> {
         let mut current = mount;
         while current != top {
             let entry = &self.mounts[current];
@@ -92,9 +75,7 @@ impl<V: Vfs> Forest<V> {
 
     /// The children of a mount in order of attachment.
     pub(crate) fn children(&self, mount: MountSlot<V>) -> impl Iterator<Item = MountSlot<V>> {
-        core::iter::successors(self.mounts[mount].first_child, |&child| {
-            self.mounts[child].next_sibling
-        })
+        core::iter::successors(self.mounts[mount].first_child, |&child| self.mounts[child].next_sibling)
     }
 
     /// The tree of a mount in pre-order.
@@ -103,21 +84,13 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// Attaches a detached mount at the end of its new parent's children (O4). Room in both tables was reserved.
-    pub(crate) fn attach(
-        &mut self,
-        mount: MountSlot<V>,
-        parent: MountSlot<V>,
-        mountpoint: V::Dentry,
-    ) {
+    pub(crate) fn attach(&mut self, mount: MountSlot<V>, parent: MountSlot<V>, mountpoint: V::Dentry) {
         let key = self.vfs.dentry_key(&mountpoint);
         if !self.link_on_mountpoint(mount, key) {
             self.vfs.mountpoint_changed(&mountpoint, true);
         }
         let entry = &mut self.mounts[mount];
-        debug_assert!(
-            entry.parent.is_none(),
-            "an attached mount cannot be attached again"
-        );
+        debug_assert!(entry.parent.is_none(), "an attached mount cannot be attached again");
         entry.parent = Some(parent);
         entry.mountpoint = Some(mountpoint);
         self.append_child(mount, parent);
@@ -196,11 +169,7 @@ impl<V: Vfs> Forest<V> {
         let (mounts, vfs) = (&mut self.mounts, &self.vfs);
         let is_it = |&slot: &MountSlot<V>| {
             let entry = &mounts[slot];
-            entry.parent == Some(parent)
-                && entry
-                    .mountpoint
-                    .as_ref()
-                    .is_some_and(|at| vfs.dentry_key(at) == key)
+            entry.parent == Some(parent) && entry.mountpoint.as_ref().is_some_and(|at| vfs.dentry_key(at) == key)
         };
         if let Some(place) = self.places.find_mut(hash, is_it) {
             let covered = core::mem::replace(place, mount);
@@ -216,11 +185,7 @@ impl<V: Vfs> Forest<V> {
     fn leave_place(&mut self, mount: MountSlot<V>, parent: MountSlot<V>, key: u64) {
         let hash = hash_of(u64::from(parent.index()), key);
         let was_in_pair = self.mounts[mount].state.contains(State::SHADOW_PAIR);
-        let heir = if was_in_pair {
-            self.settle_pair(mount, parent, key)
-        } else {
-            None
-        };
+        let heir = if was_in_pair { self.settle_pair(mount, parent, key) } else { None };
         if let Ok(found) = self.places.find_entry(hash, |&slot| slot == mount) {
             match heir {
                 Some(heir) => *found.into_mut() = heir,
@@ -231,12 +196,7 @@ impl<V: Vfs> Forest<V> {
 
     /// The mount that is visible at a place once `mount` is gone; alone there, it is no longer one of a pair.
     /// Cost: the parent's children. Shadow pairs are rare.
-    fn settle_pair(
-        &mut self,
-        mount: MountSlot<V>,
-        parent: MountSlot<V>,
-        key: u64,
-    ) -> Option<MountSlot<V>> {
+    fn settle_pair(&mut self, mount: MountSlot<V>, parent: MountSlot<V>, key: u64) -> Option<MountSlot<V>> {
         self.mounts[mount].state -= State::SHADOW_PAIR;
         let mut others = 0;
         let mut heir = None;
@@ -257,9 +217,7 @@ impl<V: Vfs> Forest<V> {
     /// The first of all mounts on a dentry; the others follow by `next_on_mountpoint`.
     pub(crate) fn first_on_mountpoint(&self, dentry_key: u64) -> Option<MountSlot<V>> {
         let is_it = |&slot: &MountSlot<V>| self.mountpoint_key(slot) == Some(dentry_key);
-        self.mountpoints
-            .find(hash_of(dentry_key, 0), is_it)
-            .copied()
+        self.mountpoints.find(hash_of(dentry_key, 0), is_it).copied()
     }
 
     /// Adds a mount to those on a dentry. Returns whether there was one before.
@@ -267,8 +225,7 @@ impl<V: Vfs> Forest<V> {
         let Some(first) = self.first_on_mountpoint(key) else {
             let (mounts, vfs) = (&self.mounts, &self.vfs);
             let rehash = |&slot: &MountSlot<V>| mountpoint_hash(mounts, vfs, slot);
-            self.mountpoints
-                .insert_unique(hash_of(key, 0), mount, rehash);
+            self.mountpoints.insert_unique(hash_of(key, 0), mount, rehash);
             return false;
         };
         let second = self.mounts[first].next_on_mountpoint.replace(mount);
@@ -284,10 +241,7 @@ impl<V: Vfs> Forest<V> {
     /// Takes a mount from those on a dentry. Returns whether it was the last.
     fn unlink_on_mountpoint(&mut self, mount: MountSlot<V>, key: u64) -> bool {
         let entry = &mut self.mounts[mount];
-        let (previous, next) = (
-            entry.previous_on_mountpoint.take(),
-            entry.next_on_mountpoint.take(),
-        );
+        let (previous, next) = (entry.previous_on_mountpoint.take(), entry.next_on_mountpoint.take());
         if let Some(next) = next {
             self.mounts[next].previous_on_mountpoint = previous;
         }
@@ -295,10 +249,7 @@ impl<V: Vfs> Forest<V> {
             self.mounts[previous].next_on_mountpoint = next;
             return false;
         }
-        if let Ok(found) = self
-            .mountpoints
-            .find_entry(hash_of(key, 0), |&slot| slot == mount)
-        {
+        if let Ok(found) = self.mountpoints.find_entry(hash_of(key, 0), |&slot| slot == mount) {
             match next {
                 Some(next) => *found.into_mut() = next,
                 None => drop(found.remove()),
@@ -309,17 +260,11 @@ impl<V: Vfs> Forest<V> {
 
     fn replace_on_mountpoint(&mut self, old: MountSlot<V>, new: MountSlot<V>, key: u64) {
         let entry = &mut self.mounts[old];
-        let (previous, next) = (
-            entry.previous_on_mountpoint.take(),
-            entry.next_on_mountpoint.take(),
-        );
+        let (previous, next) = (entry.previous_on_mountpoint.take(), entry.next_on_mountpoint.take());
         match previous {
             Some(previous) => self.mounts[previous].next_on_mountpoint = Some(new),
             None => {
-                if let Some(first) = self
-                    .mountpoints
-                    .find_mut(hash_of(key, 0), |&slot| slot == old)
-                {
+                if let Some(first) = self.mountpoints.find_mut(hash_of(key, 0), |&slot| slot == old) {
                     *first = new;
                 }
             }
@@ -334,26 +279,16 @@ impl<V: Vfs> Forest<V> {
 }
 
 /// The hash under which an attached mount is in the table of places.
-pub(crate) fn place_hash<V: Vfs>(
-    mounts: &crate::arena::Arena<crate::mount::Mount<V>>,
-    vfs: &V,
-    mount: MountSlot<V>,
-) -> u64 {
+pub(crate) fn place_hash<V: Vfs>(mounts: &crate::arena::Arena<crate::mount::Mount<V>>, vfs: &V, mount: MountSlot<V>) -> u64 {
     let entry = &mounts[mount];
     match (&entry.mountpoint, entry.parent) {
-        (Some(mountpoint), Some(parent)) => {
-            hash_of(u64::from(parent.index()), vfs.dentry_key(mountpoint))
-        }
+        (Some(mountpoint), Some(parent)) => hash_of(u64::from(parent.index()), vfs.dentry_key(mountpoint)),
         _ => 0,
     }
 }
 
 /// The hash under which a mount is in the table of mountpoints.
-pub(crate) fn mountpoint_hash<V: Vfs>(
-    mounts: &crate::arena::Arena<crate::mount::Mount<V>>,
-    vfs: &V,
-    mount: MountSlot<V>,
-) -> u64 {
+pub(crate) fn mountpoint_hash<V: Vfs>(mounts: &crate::arena::Arena<crate::mount::Mount<V>>, vfs: &V, mount: MountSlot<V>) -> u64 {
     match &mounts[mount].mountpoint {
         Some(mountpoint) => hash_of(vfs.dentry_key(mountpoint), 0),
         None => 0,

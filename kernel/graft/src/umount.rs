@@ -44,10 +44,7 @@ struct Chain<V: Vfs> {
 
 impl<V: Vfs> Chain<V> {
     const fn new() -> Self {
-        Self {
-            first: None,
-            last: None,
-        }
+        Self { first: None, last: None }
     }
 
     fn push(&mut self, forest: &mut Forest<V>, mount: MountSlot<V>) {
@@ -92,18 +89,11 @@ impl<V: Vfs> Forest<V> {
             self.require_unused(mount, held_pins)?;
             Parting::Disconnected
         };
-        Ok(UmountOutcome::Unmounted(
-            self.umount_propagated(mount, parting)?,
-        ))
+        Ok(UmountOutcome::Unmounted(self.umount_propagated(mount, parting)?))
     }
 
     /// The checks of umount2 that precede the abort hook of MNT_FORCE (U1, the flags of U2).
-    pub fn check_umount(
-        &self,
-        caller: &Caller<'_, V>,
-        target: &Place<V>,
-        flags: UmountFlags,
-    ) -> Result<(), Refusal> {
+    pub fn check_umount(&self, caller: &Caller<'_, V>, target: &Place<V>, flags: UmountFlags) -> Result<(), Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let mount = self.resolve(target.mount)?;
@@ -113,17 +103,11 @@ impl<V: Vfs> Forest<V> {
         require(entry.parent.is_some(), Rule::UmountNamespaceRoot)?;
         require(!entry.is_mount_locked(), Rule::UmountLocked)?;
         if flags.contains(UmountFlags::FORCE) {
-            require(
-                self.vfs.is_initial_admin(caller.credentials),
-                Rule::UmountForceNotAdmin,
-            )?;
+            require(self.vfs.is_initial_admin(caller.credentials), Rule::UmountForceNotAdmin)?;
         }
         if flags.contains(UmountFlags::EXPIRE) {
             let others = flags.intersects(UmountFlags::FORCE | UmountFlags::DETACH);
-            require(
-                caller.root.mount != target.mount && !others,
-                Rule::ExpireFlags,
-            )?;
+            require(caller.root.mount != target.mount && !others, Rule::ExpireFlags)?;
         }
         Ok(())
     }
@@ -133,10 +117,7 @@ impl<V: Vfs> Forest<V> {
         let entry = &self.mounts[mount];
         let in_use = entry.first_child.is_some() || entry.pin_count() > held_pins;
         require(!in_use, Rule::ExpireBusy)?;
-        require(
-            entry.expiry_mark.swap(true, Ordering::AcqRel),
-            Rule::ExpireMarked,
-        )
+        require(entry.expiry_mark.swap(true, Ordering::AcqRel), Rule::ExpireMarked)
     }
 
     /// The busy checks of a plain umount: the target's (U7), then those of its counterparts (U8).
@@ -153,31 +134,21 @@ impl<V: Vfs> Forest<V> {
                 continue;
             };
             let entry = &self.mounts[copy];
-            let only_child = entry
-                .first_child
-                .filter(|_| entry.first_child == entry.last_child);
-            let is_judged = entry.first_child.is_none()
-                || only_child.is_some_and(|child| self.is_topper(child));
+            let only_child = entry.first_child.filter(|_| entry.first_child == entry.last_child);
+            let is_judged = entry.first_child.is_none() || only_child.is_some_and(|child| self.is_topper(child));
             require(!(is_judged && entry.pin_count() > 0), Rule::UmountCopyBusy)?;
         }
         Ok(())
     }
 
     /// Removes a tree, and elsewhere what U10 and U11 take along with it.
-    fn umount_propagated(
-        &mut self,
-        top: MountSlot<V>,
-        parting: Parting,
-    ) -> Result<Released<V>, Refusal> {
+    fn umount_propagated(&mut self, top: MountSlot<V>, parting: Parting) -> Result<Released<V>, Refusal> {
         let mut removed = self.mark_tree(top);
         let tree_last = removed.last;
         let candidates = self.mark_candidates(removed.first);
         let survivors = self.decide_candidates(top, candidates.first);
         if survivors > 0
-            && let Err(out_of_memory) = self.reserve(Needs {
-                attachments: survivors,
-                ..Needs::default()
-            })
+            && let Err(out_of_memory) = self.reserve(Needs { attachments: survivors, ..Needs::default() })
         {
             self.clear_marks(removed.first);
             self.clear_marks(candidates.first);
@@ -225,8 +196,7 @@ impl<V: Vfs> Forest<V> {
         let mut next = tree;
         while let Some(mount) = next {
             next = self.mounts[mount].chain;
-            let (Some(parent), Some(key)) = (self.mounts[mount].parent, self.mountpoint_key(mount))
-            else {
+            let (Some(parent), Some(key)) = (self.mounts[mount].parent, self.mountpoint_key(mount)) else {
                 continue;
             };
             let mut receivers = Receivers::of(self, parent);
@@ -234,10 +204,7 @@ impl<V: Vfs> Forest<V> {
                 let Some(copy) = self.attached_at(receiver.mount, key) else {
                     continue;
                 };
-                if !self.mounts[copy]
-                    .state
-                    .intersects(State::REMOVED | State::CANDIDATE)
-                {
+                if !self.mounts[copy].state.intersects(State::REMOVED | State::CANDIDATE) {
                     self.mounts[copy].state |= State::CANDIDATE;
                     candidates.push(self, copy);
                 }
@@ -284,10 +251,7 @@ impl<V: Vfs> Forest<V> {
         while let Some(candidate) = next {
             next = self.mounts[candidate].chain;
             if self.mounts[candidate].state.contains(State::CANDIDATE) {
-                survivors += self
-                    .children(candidate)
-                    .filter(|&child| !self.is_going(child))
-                    .count();
+                survivors += self.children(candidate).filter(|&child| !self.is_going(child)).count();
             }
         }
         survivors
@@ -301,48 +265,29 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// The two conditions of U11, as far as marks tell now.
-    fn must_stay(
-        &self,
-        candidate: MountSlot<V>,
-        counterpart_of_top: &impl Fn(&Self, MountSlot<V>) -> bool,
-    ) -> bool {
+    fn must_stay(&self, candidate: MountSlot<V>, counterpart_of_top: &impl Fn(&Self, MountSlot<V>) -> bool) -> bool {
         let entry = &self.mounts[candidate];
-        let held_by_child = self
-            .children(candidate)
-            .any(|child| !self.is_going(child) && !self.is_topper(child));
+        let held_by_child = self.children(candidate).any(|child| !self.is_going(child) && !self.is_topper(child));
         let locked = entry.is_mount_locked() && !counterpart_of_top(self, candidate);
-        let parent_removed = |mark| {
-            entry
-                .parent
-                .is_some_and(|parent| self.mounts[parent].state.intersects(mark))
-        };
-        let held_by_lock = locked
-            && !parent_removed(State::REMOVED)
-            && (!parent_removed(State::CANDIDATE) || self.is_topper(candidate));
+        let parent_removed = |mark| entry.parent.is_some_and(|parent| self.mounts[parent].state.intersects(mark));
+        let held_by_lock = locked && !parent_removed(State::REMOVED) && (!parent_removed(State::CANDIDATE) || self.is_topper(candidate));
         held_by_child || held_by_lock
     }
 
     fn is_going(&self, mount: MountSlot<V>) -> bool {
-        self.mounts[mount]
-            .state
-            .intersects(State::REMOVED | State::CANDIDATE)
+        self.mounts[mount].state.intersects(State::REMOVED | State::CANDIDATE)
     }
 
     /// A test for counterparts of the target itself, which lose their lock before U11 is asked. The locks themselves stay
     /// until the commit.
-    fn counterpart_test(
-        &mut self,
-        top: MountSlot<V>,
-    ) -> impl Fn(&Self, MountSlot<V>) -> bool + use<V> {
+    fn counterpart_test(&mut self, top: MountSlot<V>) -> impl Fn(&Self, MountSlot<V>) -> bool + use<V> {
         let epoch = self.next_epoch();
         self.for_each_counterpart(top, |forest, mount| forest.mounts[mount].mark = epoch);
         move |forest, mount| forest.mounts[mount].mark == epoch
     }
 
     fn unlock_counterparts(&mut self, top: MountSlot<V>) {
-        self.for_each_counterpart(top, |forest, mount| {
-            forest.mounts[mount].locks -= Locks::MOUNT
-        });
+        self.for_each_counterpart(top, |forest, mount| forest.mounts[mount].locks -= Locks::MOUNT);
     }
 
     fn for_each_counterpart(&mut self, top: MountSlot<V>, act: impl Fn(&mut Self, MountSlot<V>)) {
@@ -389,11 +334,7 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// Takes a chain of mounts marked as removed out of everything: namespaces, groups, masters, and each other (U14, U15).
-    pub(crate) fn remove_marked(
-        &mut self,
-        first: Option<MountSlot<V>>,
-        parting: Parting,
-    ) -> Released<V> {
+    pub(crate) fn remove_marked(&mut self, first: Option<MountSlot<V>>, parting: Parting) -> Released<V> {
         let mut bag = Released::new();
         self.sweep(&mut bag);
         let mut next = first;
@@ -453,9 +394,7 @@ impl<V: Vfs> Forest<V> {
     /// U15, U17: whether a removed mount stays on its removed parent.
     fn stays_connected(&self, mount: MountSlot<V>, parting: Parting) -> bool {
         let entry = &self.mounts[mount];
-        let parent_unmounted = entry
-            .parent
-            .is_some_and(|parent| self.mounts[parent].state.contains(State::UNMOUNTED));
+        let parent_unmounted = entry.parent.is_some_and(|parent| self.mounts[parent].state.contains(State::UNMOUNTED));
         parent_unmounted
             && match parting {
                 Parting::Disconnected => false,
@@ -498,11 +437,8 @@ impl<V: Vfs> Forest<V> {
         let Some(top) = self.find(root) else {
             return Released::new();
         };
-        let anonymous = self.mounts[top]
-            .namespace
-            .filter(|&slot| self.namespaces[slot].is_anonymous());
-        let Some(namespace) = anonymous.filter(|&slot| self.namespaces[slot].root == Some(top))
-        else {
+        let anonymous = self.mounts[top].namespace.filter(|&slot| self.namespaces[slot].is_anonymous());
+        let Some(namespace) = anonymous.filter(|&slot| self.namespaces[slot].root == Some(top)) else {
             return Released::new();
         };
         let mut bag = self.umount_alone(top, Parting::Connected);

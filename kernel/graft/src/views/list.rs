@@ -28,15 +28,10 @@ impl<V: Vfs> Forest<V> {
         unique_id: u64,
     ) -> Result<MountId, Refusal> {
         let space = self.resolve_namespace(namespace)?;
-        let mount = self
-            .find_listed(space, unique_id)
-            .ok_or_else(|| Refusal::new(Rule::NoSuchMount))?;
+        let mount = self.find_listed(space, unique_id).ok_or_else(|| Refusal::new(Rule::NoSuchMount))?;
         let is_reachable = self.is_reachable(&self.root_place(mount), root);
         let owner = &self.namespaces[space].owner;
-        require(
-            is_reachable || self.vfs.is_admin(credentials, owner),
-            Rule::MountOutOfSight,
-        )?;
+        require(is_reachable || self.vfs.is_admin(credentials, owner), Rule::MountOutOfSight)?;
         Ok(self.mount_id(mount))
     }
 
@@ -64,24 +59,15 @@ impl<V: Vfs> Forest<V> {
             }
         };
         let below = self.resolve(place.mount)?;
-        let listed = core::iter::successors(self.first_listed_after(space, after), |&mount| {
-            self.mounts[mount].next_by_id
-        })
-        .filter(|&mount| Some(mount) != left_out)
-        .filter(|&mount| {
-            self.is_reachable_from(mount, &self.mounts[mount].root, below, &place.dentry)
-        });
-        let count = ids
-            .iter_mut()
-            .zip(listed)
-            .map(|(id, mount)| *id = self.mounts[mount].unique_id)
-            .count();
+        let listed = core::iter::successors(self.first_listed_after(space, after), |&mount| self.mounts[mount].next_by_id)
+            .filter(|&mount| Some(mount) != left_out)
+            .filter(|&mount| self.is_reachable_from(mount, &self.mounts[mount].root, below, &place.dentry));
+        let count = ids.iter_mut().zip(listed).map(|(id, mount)| *id = self.mounts[mount].unique_id).count();
         Ok(count)
     }
 
     fn find_listed(&self, namespace: NamespaceSlot<V>, unique_id: u64) -> Option<MountSlot<V>> {
-        self.find_unique(unique_id)
-            .filter(|&mount| self.mounts[mount].namespace == Some(namespace))
+        self.find_unique(unique_id).filter(|&mount| self.mounts[mount].namespace == Some(namespace))
     }
 
     fn first_listed_after(&self, namespace: NamespaceSlot<V>, after: u64) -> Option<MountSlot<V>> {
@@ -89,7 +75,6 @@ impl<V: Vfs> Forest<V> {
             return self.mounts[mount].next_by_id;
         }
         let first = self.namespaces[namespace].first_by_id;
-        core::iter::successors(first, |&mount| self.mounts[mount].next_by_id)
-            .find(|&mount| self.mounts[mount].unique_id > after)
+        core::iter::successors(first, |&mount| self.mounts[mount].next_by_id).find(|&mount| self.mounts[mount].unique_id > after)
     }
 }

@@ -41,22 +41,11 @@ impl<V: Vfs> Forest<V> {
     /// Appends the path of a place to `path`, from `root` on, or from where the walk ended. `/` for the end itself.
     ///
     /// Cost: the depth of the place in names and mounts.
-    pub fn append_path(
-        &self,
-        place: &Place<V>,
-        root: &Place<V>,
-        path: &mut Vec<u8>,
-    ) -> Result<PathEnd, OutOfMemory> {
+    pub fn append_path(&self, place: &Place<V>, root: &Place<V>, path: &mut Vec<u8>) -> Result<PathEnd, OutOfMemory> {
         let Some(mount) = self.find(place.mount) else {
             return Ok(PathEnd::Detached);
         };
-        self.append_path_of(
-            mount,
-            &place.dentry,
-            self.find(root.mount),
-            &root.dentry,
-            path,
-        )
+        self.append_path_of(mount, &place.dentry, self.find(root.mount), &root.dentry, path)
     }
 
     pub(crate) fn append_path_of(
@@ -68,13 +57,8 @@ impl<V: Vfs> Forest<V> {
         path: &mut Vec<u8>,
     ) -> Result<PathEnd, OutOfMemory> {
         let start = path.len();
-        let mut backwards = Backwards {
-            bytes: path,
-            failed: false,
-        };
-        let end = self.walk_up(mount, dentry, root_mount, root, &mut |name| {
-            backwards.prepend(name)
-        });
+        let mut backwards = Backwards { bytes: path, failed: false };
+        let end = self.walk_up(mount, dentry, root_mount, root, &mut |name| backwards.prepend(name));
         if backwards.failed {
             path.truncate(start);
             return Err(OutOfMemory);
@@ -109,14 +93,8 @@ impl<V: Vfs> Forest<V> {
             match (entry.parent, &entry.mountpoint) {
                 (Some(parent), Some(mountpoint)) => (mount, dentry) = (parent, mountpoint),
                 _ => {
-                    let in_real_namespace = entry
-                        .namespace
-                        .is_some_and(|slot| !self.namespaces[slot].is_anonymous());
-                    return if in_real_namespace {
-                        PathEnd::NamespaceRoot
-                    } else {
-                        PathEnd::Detached
-                    };
+                    let in_real_namespace = entry.namespace.is_some_and(|slot| !self.namespaces[slot].is_anonymous());
+                    return if in_real_namespace { PathEnd::NamespaceRoot } else { PathEnd::Detached };
                 }
             }
         }

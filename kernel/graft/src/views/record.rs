@@ -46,20 +46,13 @@ impl<V: Vfs> Forest<V> {
         Some(self.record_of(self.find(mount)?, self.find(root.mount), &root.dentry))
     }
 
-    pub(crate) fn record_of(
-        &self,
-        mount: MountSlot<V>,
-        root_mount: Option<MountSlot<V>>,
-        root: &V::Dentry,
-    ) -> MountRecord<'_, V> {
+    pub(crate) fn record_of(&self, mount: MountSlot<V>, root_mount: Option<MountSlot<V>>, root: &V::Dentry) -> MountRecord<'_, V> {
         let entry = &self.mounts[mount];
         let parent = &self.mounts[entry.parent.unwrap_or(mount)];
         let number_of = |group: crate::ids::GroupSlot<V>| self.groups[group].number;
         let master = self.master_group(mount).map(number_of);
         let dominating = match (master, entry.namespace, root_mount) {
-            (Some(_), Some(namespace), Some(root_mount)) => {
-                self.dominating_group(mount, namespace, root_mount, root)
-            }
+            (Some(_), Some(namespace), Some(root_mount)) => self.dominating_group(mount, namespace, root_mount, root),
             _ => None,
         };
         MountRecord {
@@ -90,14 +83,11 @@ impl<V: Vfs> Forest<V> {
     ) -> Option<u32> {
         let is_seen = |&member: &MountSlot<V>| {
             let entry = &self.mounts[member];
-            entry.namespace == Some(namespace)
-                && self.is_reachable_from(member, &entry.root, root_mount, root)
+            entry.namespace == Some(namespace) && self.is_reachable_from(member, &entry.root, root_mount, root)
         };
-        core::iter::successors(self.mounts[mount].master, |&master| {
-            self.mounts[master].master
-        })
-        .filter_map(|master| self.mounts[master].group)
-        .find(|&group| self.members(group).any(|member| is_seen(&member)))
-        .map(|group| self.groups[group].number)
+        core::iter::successors(self.mounts[mount].master, |&master| self.mounts[master].master)
+            .filter_map(|master| self.mounts[master].group)
+            .find(|&group| self.members(group).any(|member| is_seen(&member)))
+            .map(|group| self.groups[group].number)
     }
 }

@@ -64,51 +64,29 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// Writes a whole table.
-    pub fn write_table(
-        &self,
-        table: Table,
-        namespace: NamespaceId,
-        root: &Place<V>,
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
+    pub fn write_table(&self, table: Table, namespace: NamespaceId, root: &Place<V>, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         let mut cursor = Cursor::default();
         while self.write_next_line(table, namespace, root, &mut cursor, sink)? {}
         Ok(())
     }
 
     /// The mount at the cursor, which moves on. Cost: one step; where the mount to read next is gone, those after it.
-    fn next_listed(
-        &self,
-        namespace: NamespaceSlot<V>,
-        cursor: &mut Cursor,
-    ) -> Option<MountSlot<V>> {
+    fn next_listed(&self, namespace: NamespaceSlot<V>, cursor: &mut Cursor) -> Option<MountSlot<V>> {
         let remembered = cursor.at.and_then(|mount| self.find(mount));
-        let mount =
-            match remembered.filter(|&mount| self.mounts[mount].namespace == Some(namespace)) {
-                Some(mount) => mount,
-                None => {
-                    let from_end =
-                        core::iter::successors(self.namespaces[namespace].last_joined, |&mount| {
-                            self.mounts[mount].previous_joined
-                        });
-                    from_end
-                        .take_while(|&mount| self.mounts[mount].joined >= cursor.joined)
-                        .last()?
-                }
-            };
+        let mount = match remembered.filter(|&mount| self.mounts[mount].namespace == Some(namespace)) {
+            Some(mount) => mount,
+            None => {
+                let from_end = core::iter::successors(self.namespaces[namespace].last_joined, |&mount| self.mounts[mount].previous_joined);
+                from_end.take_while(|&mount| self.mounts[mount].joined >= cursor.joined).last()?
+            }
+        };
         let entry = &self.mounts[mount];
         cursor.joined = entry.joined + 1;
         cursor.at = entry.next_joined.map(|next| self.mount_id(next));
         Some(mount)
     }
 
-    fn write_line(
-        &self,
-        table: Table,
-        record: &MountRecord<'_, V>,
-        mountpoint: &[u8],
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
+    fn write_line(&self, table: Table, record: &MountRecord<'_, V>, mountpoint: &[u8], sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         match table {
             Table::Mounts => self.write_mounts_line(record, mountpoint, sink)?,
             Table::Mountinfo => self.write_mountinfo_line(record, mountpoint, sink)?,
@@ -117,12 +95,7 @@ impl<V: Vfs> Forest<V> {
         sink.put(b"\n")
     }
 
-    fn write_mountinfo_line(
-        &self,
-        record: &MountRecord<'_, V>,
-        mountpoint: &[u8],
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
+    fn write_mountinfo_line(&self, record: &MountRecord<'_, V>, mountpoint: &[u8], sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         let device = self.vfs.device(record.superblock);
         put_number(sink, record.number.into())?;
         sink.put(b" ")?;
@@ -135,17 +108,9 @@ impl<V: Vfs> Forest<V> {
         self.write_root(record.root, sink)?;
         sink.put(b" ")?;
         put_escaped(sink, mountpoint, IN_PATHS)?;
-        sink.put(if record.flags.contains(MountFlags::RDONLY) {
-            b" ro"
-        } else {
-            b" rw"
-        })?;
+        sink.put(if record.flags.contains(MountFlags::RDONLY) { b" ro" } else { b" rw" })?;
         write_mount_flags(record, sink)?;
-        let tags = [
-            (&b" shared:"[..], record.shared),
-            (b" master:", record.master),
-            (b" propagate_from:", record.propagate_from),
-        ];
+        let tags = [(&b" shared:"[..], record.shared), (b" master:", record.master), (b" propagate_from:", record.propagate_from)];
         for (name, number) in tags {
             if let Some(number) = number {
                 sink.put(name)?;
@@ -161,43 +126,27 @@ impl<V: Vfs> Forest<V> {
         write_source(record, sink)?;
         sink.put(b" ")?;
         let super_flags = self.vfs.super_flags(record.superblock);
-        sink.put(if super_flags.contains(SuperFlags::RDONLY) {
-            b"ro"
-        } else {
-            b"rw"
-        })?;
+        sink.put(if super_flags.contains(SuperFlags::RDONLY) { b"ro" } else { b"rw" })?;
         write_super_flags(super_flags, sink)?;
         self.vfs.write_options(record.superblock, record.root, sink)
     }
 
-    fn write_mounts_line(
-        &self,
-        record: &MountRecord<'_, V>,
-        mountpoint: &[u8],
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
+    fn write_mounts_line(&self, record: &MountRecord<'_, V>, mountpoint: &[u8], sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         write_source(record, sink)?;
         sink.put(b" ")?;
         put_escaped(sink, mountpoint, IN_PATHS)?;
         sink.put(b" ")?;
         self.write_type(record, sink)?;
         let super_flags = self.vfs.super_flags(record.superblock);
-        let read_only =
-            record.flags.contains(MountFlags::RDONLY) || super_flags.contains(SuperFlags::RDONLY);
+        let read_only = record.flags.contains(MountFlags::RDONLY) || super_flags.contains(SuperFlags::RDONLY);
         sink.put(if read_only { b" ro" } else { b" rw" })?;
         write_super_flags(super_flags, sink)?;
         write_mount_flags(record, sink)?;
-        self.vfs
-            .write_options(record.superblock, record.root, sink)?;
+        self.vfs.write_options(record.superblock, record.root, sink)?;
         sink.put(b" 0 0")
     }
 
-    fn write_mountstats_line(
-        &self,
-        record: &MountRecord<'_, V>,
-        mountpoint: &[u8],
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
+    fn write_mountstats_line(&self, record: &MountRecord<'_, V>, mountpoint: &[u8], sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         if record.source.is_some() {
             sink.put(b"device ")?;
             write_source(record, sink)?;
@@ -242,25 +191,12 @@ impl<V: Vfs> Forest<V> {
         if failed { Err(OutOfMemory) } else { Ok(path) }
     }
 
-    fn write_type(
-        &self,
-        record: &MountRecord<'_, V>,
-        sink: &mut dyn Sink,
-    ) -> Result<(), OutOfMemory> {
-        self.vfs.write_filesystem_type(
-            record.superblock,
-            &mut Escaping {
-                sink,
-                set: IN_NAMES,
-            },
-        )
+    fn write_type(&self, record: &MountRecord<'_, V>, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
+        self.vfs.write_filesystem_type(record.superblock, &mut Escaping { sink, set: IN_NAMES })
     }
 }
 
-fn write_source<V: Vfs>(
-    record: &MountRecord<'_, V>,
-    sink: &mut dyn Sink,
-) -> Result<(), OutOfMemory> {
+fn write_source<V: Vfs>(record: &MountRecord<'_, V>, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
     match record.source {
         Some(source) => put_escaped(sink, source.as_ref(), IN_NAMES),
         None => sink.put(b"none"),
@@ -268,10 +204,7 @@ fn write_source<V: Vfs>(
 }
 
 /// W4, in this order.
-fn write_mount_flags<V: Vfs>(
-    record: &MountRecord<'_, V>,
-    sink: &mut dyn Sink,
-) -> Result<(), OutOfMemory> {
+fn write_mount_flags<V: Vfs>(record: &MountRecord<'_, V>, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
     let names: [(MountFlags, &[u8]); 7] = [
         (MountFlags::NOSUID, b",nosuid"),
         (MountFlags::NODEV, b",nodev"),
@@ -286,11 +219,7 @@ fn write_mount_flags<V: Vfs>(
             sink.put(name)?;
         }
     }
-    if record.is_idmapped {
-        sink.put(b",idmapped")
-    } else {
-        Ok(())
-    }
+    if record.is_idmapped { sink.put(b",idmapped") } else { Ok(()) }
 }
 
 /// W4, in this order.

@@ -23,21 +23,12 @@ pub(crate) fn put_number(sink: &mut dyn Sink, number: u64) -> Result<(), OutOfMe
 }
 
 /// Writes bytes, those of a set as backslash and three octal digits (W8).
-pub(crate) fn put_escaped(
-    sink: &mut dyn Sink,
-    bytes: &[u8],
-    set: &[u8],
-) -> Result<(), OutOfMemory> {
+pub(crate) fn put_escaped(sink: &mut dyn Sink, bytes: &[u8], set: &[u8]) -> Result<(), OutOfMemory> {
     let mut written = 0;
     for (index, &byte) in bytes.iter().enumerate() {
         if set.contains(&byte) {
             sink.put(&bytes[written..index])?;
-            let octal = [
-                b'\\',
-                b'0' + (byte >> 6),
-                b'0' + (byte >> 3 & 7),
-                b'0' + (byte & 7),
-            ];
+            let octal = [b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)];
             sink.put(&octal)?;
             written = index + 1;
         }

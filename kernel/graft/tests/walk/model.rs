@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 
-pub type MountIndex = usize;
-pub type DentryIndex = usize;
-pub type GroupIndex = usize;
-pub type NamespaceIndex = usize;
-pub type Spot = (MountIndex, DentryIndex);
+pub(crate) type MountIndex = usize;
+pub(crate) type DentryIndex = usize;
+pub(crate) type GroupIndex = usize;
+pub(crate) type NamespaceIndex = usize;
+pub(crate) type Spot = (MountIndex, DentryIndex);
 
 /// The errnos that the model tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Failure {
+pub(crate) enum Failure {
     Inval,
     Busy,
     NoEnt,
@@ -22,11 +22,11 @@ pub enum Failure {
     Exist,
 }
 
-pub type Outcome<T = ()> = Result<T, Failure>;
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 /// The propagation types of mount(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Shared,
     Slave,
     Private,
@@ -34,71 +34,72 @@ pub enum Kind {
 }
 
 #[derive(Clone, Debug)]
-pub struct Dentry {
-    pub parent: Option<DentryIndex>,
-    pub name: String,
-    pub children: BTreeMap<String, DentryIndex>,
-    pub dead: bool,
-    pub superblock: usize,
+pub(crate) struct Dentry {
+    pub(crate) parent: Option<DentryIndex>,
+    pub(crate) name: String,
+    pub(crate) children: BTreeMap<String, DentryIndex>,
+    pub(crate) dead: bool,
+    pub(crate) superblock: usize,
 }
 
 #[derive(Clone, Debug)]
-pub struct Group {
-    pub members: Vec<MountIndex>,
-    pub master: Option<GroupIndex>,
+pub(crate) struct Group {
+    pub(crate) members: Vec<MountIndex>,
+    pub(crate) master: Option<GroupIndex>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Namespace {
-    pub anonymous: bool,
-    pub root: Option<MountIndex>,
-    pub owner: usize,
+pub(crate) struct Namespace {
+    pub(crate) anonymous: bool,
+    pub(crate) root: Option<MountIndex>,
+    pub(crate) owner: usize,
 }
 
 #[derive(Clone, Debug)]
-pub struct Mount {
-    pub superblock: usize,
-    pub root: DentryIndex,
-    pub source: String,
-    pub parent: Option<MountIndex>,
-    pub mountpoint: Option<DentryIndex>,
-    pub children: Vec<MountIndex>,
-    pub namespace: Option<NamespaceIndex>,
-    pub group: Option<GroupIndex>,
+pub(crate) struct Mount {
+    pub(crate) superblock: usize,
+    pub(crate) root: DentryIndex,
+    pub(crate) source: String,
+    pub(crate) parent: Option<MountIndex>,
+    pub(crate) mountpoint: Option<DentryIndex>,
+    pub(crate) children: Vec<MountIndex>,
+    pub(crate) namespace: Option<NamespaceIndex>,
+    pub(crate) group: Option<GroupIndex>,
     /// The master of a mount without a group; a member's master is its group's.
     plain_master: Option<GroupIndex>,
-    pub unbindable: bool,
-    pub locked: bool,
-    pub holders: usize,
+    pub(crate) unbindable: bool,
+    pub(crate) locked: bool,
+    pub(crate) holders: usize,
     /// Still part of a tree (attached, detached tree, or a copy being made).
     live: bool,
 }
 
 /// A process: where it stands.
 #[derive(Clone, Debug)]
-pub struct Agent {
-    pub namespace: NamespaceIndex,
-    pub root: Spot,
-    pub working_directory: Spot,
+pub(crate) struct Agent {
+    pub(crate) namespace: NamespaceIndex,
+    pub(crate) root: Spot,
+    pub(crate) working_directory: Spot,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Model {
-    pub mounts: Vec<Mount>,
-    pub dentries: Vec<Dentry>,
-    pub groups: Vec<Group>,
-    pub namespaces: Vec<Namespace>,
-    pub agents: BTreeMap<usize, Agent>,
+pub(crate) struct Model {
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) dentries: Vec<Dentry>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) namespaces: Vec<Namespace>,
+    pub(crate) agents: BTreeMap<usize, Agent>,
     superblocks: usize,
 }
 
 impl Model {
     /// One namespace whose root mount is `source`, with one agent (number 0) at its root.
-    pub fn new(source: &str) -> Self {
+    pub(crate) fn new(source: &str) -> Self {
         let mut model = Self::default();
         let root = model.new_superblock_mount(source);
         model.namespaces.push(Namespace { anonymous: false, root: Some(root), owner: 0 });
         model.mounts[root].namespace = Some(0);
+        model.mounts[root].locked = true; // X18
         let spot = (root, model.mounts[root].root);
         model.agents.insert(0, Agent { namespace: 0, root: spot, working_directory: spot });
         model
@@ -157,7 +158,7 @@ impl Model {
 
     // ---- peer groups (chapter 4) ----
 
-    pub fn master(&self, mount: MountIndex) -> Option<GroupIndex> {
+    pub(crate) fn master(&self, mount: MountIndex) -> Option<GroupIndex> {
         match self.mounts[mount].group {
             Some(group) => self.groups[group].master,
             None => self.mounts[mount].plain_master,
@@ -216,7 +217,7 @@ impl Model {
     // ---- trees ----
 
     /// The mount and everything mounted below it, in pre-order (O4).
-    pub fn tree(&self, top: MountIndex) -> Vec<MountIndex> {
+    pub(crate) fn tree(&self, top: MountIndex) -> Vec<MountIndex> {
         let mut all = vec![top];
         for &child in &self.mounts[top].children {
             all.extend(self.tree(child));
@@ -225,7 +226,7 @@ impl Model {
     }
 
     /// What lookup finds at (mount, dentry): the mount attached there last (O5).
-    pub fn at(&self, mount: MountIndex, dentry: DentryIndex) -> Option<MountIndex> {
+    pub(crate) fn at(&self, mount: MountIndex, dentry: DentryIndex) -> Option<MountIndex> {
         self.mounts[mount].children.iter().rev().copied().find(|&child| self.mounts[child].mountpoint == Some(dentry))
     }
 
@@ -559,14 +560,14 @@ impl Model {
     // ---- lookup (chapter 2) ----
 
     /// L1: the top of the stack at a place.
-    pub fn top_of_stack(&self, (mut mount, mut dentry): Spot) -> Spot {
+    pub(crate) fn top_of_stack(&self, (mut mount, mut dentry): Spot) -> Spot {
         while let Some(child) = self.at(mount, dentry) {
             (mount, dentry) = (child, self.mounts[child].root);
         }
         (mount, dentry)
     }
 
-    pub fn lookup(&self, agent: usize, path: &str) -> Outcome<Spot> {
+    pub(crate) fn lookup(&self, agent: usize, path: &str) -> Outcome<Spot> {
         let agent = &self.agents[&agent];
         let mut spot = if path.starts_with('/') { agent.root } else { agent.working_directory };
         for component in path.split('/').filter(|component| !matches!(*component, "" | ".")) {
@@ -613,7 +614,7 @@ impl Model {
 
 /// The operations, as one agent calls them.
 impl Model {
-    pub fn new_mount(&mut self, agent: usize, path: &str, source: &str, directories: &[&str]) -> Outcome {
+    pub(crate) fn new_mount(&mut self, agent: usize, path: &str, source: &str, directories: &[&str]) -> Outcome {
         let place = self.place(agent, self.lookup(agent, path)?)?;
         if !self.in_own_namespace(agent, place.0) {
             return Err(Failure::Inval);
@@ -655,7 +656,7 @@ impl Model {
         })
     }
 
-    pub fn bind(&mut self, agent: usize, source: &str, target: &str, recursive: bool) -> Outcome {
+    pub(crate) fn bind(&mut self, agent: usize, source: &str, target: &str, recursive: bool) -> Outcome {
         let target = self.lookup(agent, target)?;
         let source = self.lookup(agent, source)?;
         let place = self.place(agent, target)?;
@@ -670,16 +671,22 @@ impl Model {
         attached
     }
 
-    pub fn move_mount(&mut self, agent: usize, source: &str, target: &str, beneath: bool) -> Outcome {
+    pub(crate) fn move_mount(&mut self, agent: usize, source: &str, target: &str, beneath: bool) -> Outcome {
         let target_spot = self.lookup(agent, target);
         let source_spot = self.lookup(agent, source);
         // mount(MS_MOVE) looks the target up first, move_mount the source (X12).
-        let (source, target) = if beneath { let s = source_spot?; (s, target_spot?) } else { let t = target_spot?; (source_spot?, t) };
+        let (source, target) = if beneath {
+            let s = source_spot?;
+            (s, target_spot?)
+        } else {
+            let t = target_spot?;
+            (source_spot?, t)
+        };
         self.move_to(agent, source, target, beneath)
     }
 
     /// Attaches a detached tree made by [`Model::open_tree`].
-    pub fn attach_detached(&mut self, agent: usize, tree: MountIndex, target: &str) -> Outcome {
+    pub(crate) fn attach_detached(&mut self, agent: usize, tree: MountIndex, target: &str) -> Outcome {
         let target = self.lookup(agent, target)?;
         self.move_to(agent, (tree, self.mounts[tree].root), target, false)
     }
@@ -746,7 +753,7 @@ impl Model {
         false
     }
 
-    pub fn change_type(&mut self, agent: usize, path: &str, kind: Kind, recursive: bool) -> Outcome {
+    pub(crate) fn change_type(&mut self, agent: usize, path: &str, kind: Kind, recursive: bool) -> Outcome {
         let (mount, dentry) = self.lookup(agent, path)?;
         if dentry != self.mounts[mount].root || self.mounts[mount].namespace.is_none() {
             return Err(Failure::Inval); // C1, X6
@@ -757,7 +764,7 @@ impl Model {
         Ok(())
     }
 
-    pub fn umount(&mut self, agent: usize, path: &str, lazy: bool) -> Outcome {
+    pub(crate) fn umount(&mut self, agent: usize, path: &str, lazy: bool) -> Outcome {
         let (mount, dentry) = self.top_of_stack(self.lookup(agent, path)?); // L3
         let namespace_root = self.namespaces[self.agents[&agent].namespace].root;
         if dentry != self.mounts[mount].root
@@ -774,7 +781,7 @@ impl Model {
         Ok(())
     }
 
-    pub fn make_directory(&mut self, agent: usize, path: &str) -> Outcome {
+    pub(crate) fn make_directory(&mut self, agent: usize, path: &str) -> Outcome {
         let (parent, name) = split(path);
         let (_, dentry) = self.lookup(agent, parent)?;
         if self.dentries[dentry].dead {
@@ -788,7 +795,7 @@ impl Model {
     }
 
     /// L16, L17.
-    pub fn remove_directory(&mut self, agent: usize, path: &str) -> Outcome {
+    pub(crate) fn remove_directory(&mut self, agent: usize, path: &str) -> Outcome {
         let (parent, name) = split(path);
         let (_, dentry) = self.lookup(agent, parent)?;
         let victim = *self.dentries[dentry].children.get(name).ok_or(Failure::NoEnt)?;
@@ -809,7 +816,7 @@ impl Model {
     }
 
     /// R1 to R5.
-    pub fn pivot_root(&mut self, agent: usize, new_root: &str, put_old: &str) -> Outcome {
+    pub(crate) fn pivot_root(&mut self, agent: usize, new_root: &str, put_old: &str) -> Outcome {
         let (new, new_dentry) = self.lookup(agent, new_root)?;
         let put = self.place(agent, self.lookup(agent, put_old)?)?;
         let root = self.agents[&agent].root;
@@ -856,7 +863,7 @@ impl Model {
     }
 
     /// A8.
-    pub fn set_group(&mut self, agent: usize, from: &str, to: &str) -> Outcome {
+    pub(crate) fn set_group(&mut self, agent: usize, from: &str, to: &str) -> Outcome {
         let (from, from_dentry) = self.lookup(agent, from)?;
         let (to, to_dentry) = self.lookup(agent, to)?;
         let (source, target) = (self.mounts[from].clone(), self.mounts[to].clone());
@@ -883,7 +890,7 @@ impl Model {
         Ok(())
     }
 
-    pub fn open_tree(&mut self, agent: usize, path: &str, recursive: bool) -> Outcome<MountIndex> {
+    pub(crate) fn open_tree(&mut self, agent: usize, path: &str, recursive: bool) -> Outcome<MountIndex> {
         let copy = self.copy_for_bind(agent, self.lookup(agent, path)?, recursive)?;
         let owner = self.namespaces[self.agents[&agent].namespace].owner;
         self.namespaces.push(Namespace { anonymous: true, root: Some(copy), owner });
@@ -893,7 +900,7 @@ impl Model {
     }
 
     /// A5: the last descriptor of a detached tree is closed.
-    pub fn close_tree(&mut self, tree: MountIndex) {
+    pub(crate) fn close_tree(&mut self, tree: MountIndex) {
         self.mounts[tree].holders -= 1;
         let anonymous = self.mounts[tree].namespace.is_some_and(|namespace| self.namespaces[namespace].anonymous);
         if anonymous && self.mounts[tree].parent.is_none() {
@@ -902,18 +909,18 @@ impl Model {
     }
 
     /// An O_PATH descriptor on the mount at `path`.
-    pub fn hold(&mut self, agent: usize, path: &str) -> Outcome<MountIndex> {
+    pub(crate) fn hold(&mut self, agent: usize, path: &str) -> Outcome<MountIndex> {
         let (mount, _) = self.lookup(agent, path)?;
         self.mounts[mount].holders += 1;
         Ok(mount)
     }
 
-    pub fn release(&mut self, mount: MountIndex) {
+    pub(crate) fn release(&mut self, mount: MountIndex) {
         self.mounts[mount].holders -= 1;
     }
 
     /// N2 to N6: `child` starts in a copy of `parent`'s namespace, owned by user namespace `owner`.
-    pub fn unshare(&mut self, parent: usize, child: usize, owner: usize) {
+    pub(crate) fn unshare(&mut self, parent: usize, child: usize, owner: usize) {
         let old_namespace = self.agents[&parent].namespace;
         let crosses = self.namespaces[old_namespace].owner != owner;
         let top = self.namespaces[old_namespace].root.expect("a namespace has a root");
@@ -936,7 +943,7 @@ impl Model {
     }
 
     /// N9.
-    pub fn exit(&mut self, agent: usize) {
+    pub(crate) fn exit(&mut self, agent: usize) {
         let Some(gone) = self.agents.remove(&agent) else { return };
         if !self.agents.values().any(|other| other.namespace == gone.namespace)
             && let Some(root) = self.namespaces[gone.namespace].root.take()

@@ -4,21 +4,21 @@ use crate::model::Kind;
 use proptest::prelude::*;
 
 /// Directories that every tmpfs of the walk is born with.
-pub const DIRECTORIES: [&str; 4] = ["s", "t", "s/k", "u"];
+pub(crate) const DIRECTORIES: [&str; 4] = ["s", "t", "s/k", "u"];
 
 /// Places that operations name. Those below a mountpoint exist because of [`DIRECTORIES`].
-pub const PATHS: [&str; 18] = [
-    "/x", "/x/s", "/x/t", "/x/u", "/x/s/k", "/x/s/s", "/x/s/t", "/x/t/s", "/x/t/t", "/x/t/s/k", "/x/s/s/k", "/x/u/s", "/x/u/t", "/x/s/s/t", ".",
-    "s", "t", "..",
+pub(crate) const PATHS: [&str; 18] = [
+    "/x", "/x/s", "/x/t", "/x/u", "/x/s/k", "/x/s/s", "/x/s/t", "/x/t/s", "/x/t/t", "/x/t/s/k", "/x/s/s/k", "/x/u/s", "/x/u/t", "/x/s/s/t",
+    ".", "s", "t", "..",
 ];
 
 /// The most agents (each in a namespace of its own unless it shares its maker's).
-pub const AGENTS: usize = 4;
+pub(crate) const AGENTS: usize = 4;
 
 /// One step of a walk. Paths are indices into [`PATHS`]; agents that are not there make the step a no-op, held descriptors are named by
 /// their place in the list of those open.
 #[derive(Clone, Copy, Debug)]
-pub enum Operation {
+pub(crate) enum Operation {
     NewMount { agent: usize, path: usize },
     Bind { agent: usize, source: usize, target: usize, recursive: bool },
     Move { agent: usize, source: usize, target: usize, beneath: bool },
@@ -41,7 +41,7 @@ pub enum Operation {
 
 impl Operation {
     /// Any operation, the frequent ones of a container host more often.
-    pub fn any() -> impl Strategy<Value = Self> {
+    pub(crate) fn any() -> impl Strategy<Value = Self> {
         let agent = 0..AGENTS;
         let path = 0..PATHS.len();
         let kind = prop_oneof![4 => Just(Kind::Shared), 3 => Just(Kind::Slave), 1 => Just(Kind::Private), 1 => Just(Kind::Unbindable)];

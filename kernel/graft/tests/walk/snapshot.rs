@@ -5,24 +5,23 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// One mount as both sides describe it.
-pub struct MountView<M, G> {
-    pub id: M,
-    pub children: Vec<(String, M)>,
-    pub source: String,
-    pub root: String,
-    pub group: Option<G>,
-    pub master: Option<G>,
-    pub unbindable: bool,
-    pub locked: bool,
+pub(crate) struct MountView<M, G> {
+    pub(crate) children: Vec<(String, M)>,
+    pub(crate) source: String,
+    pub(crate) root: String,
+    pub(crate) group: Option<G>,
+    pub(crate) master: Option<G>,
+    pub(crate) unbindable: bool,
+    pub(crate) locked: bool,
 }
 
 /// Gives small numbers to groups in order of appearance.
-pub struct Numbering<G> {
+pub(crate) struct Numbering<G> {
     known: BTreeMap<G, usize>,
 }
 
 impl<G: Ord + Copy> Numbering<G> {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { known: BTreeMap::new() }
     }
 
@@ -33,7 +32,7 @@ impl<G: Ord + Copy> Numbering<G> {
 }
 
 /// Writes the tree below `top` with indentation; `view` describes a mount, children in order of attachment.
-pub fn write_tree<M: Copy, G: Ord + Copy>(
+pub(crate) fn write_tree<M: Copy, G: Ord + Copy>(
     out: &mut String,
     numbering: &mut Numbering<G>,
     top: M,
