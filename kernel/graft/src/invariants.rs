@@ -152,7 +152,10 @@ impl<V: Vfs> Forest<V> {
             );
         }
         // A slave can be unbindable after all: MOVE_MOUNT_SET_GROUP clears the mark only of what becomes shared (A8).
-        ensure!(!mount.is_unbindable() || !mount.is_shared(), "O11: {slot:?} is unbindable and shared");
+        ensure!(
+            !mount.is_unbindable() || !mount.is_shared(),
+            "O11: {slot:?} is unbindable and shared"
+        );
         if let Some(master) = mount.master {
             ensure!(
                 self.mounts[master].is_shared(),
