@@ -53,6 +53,24 @@ bitflags! {
     }
 }
 
+/// Bits of [`Credentials::securebits`] (`capabilities(7)`, "The securebits flags"); each has a lock in the next higher bit.
+pub mod securebits {
+    /// None of them.
+    pub const DEFAULT: u32 = 0;
+    /// `SECBIT_NOROOT`: uid 0 means nothing for capabilities at exec.
+    pub const NOROOT: u32 = 1 << 0;
+    /// `SECBIT_NO_SETUID_FIXUP`: changes of uids leave the sets alone.
+    pub const NO_SETUID_FIXUP: u32 = 1 << 2;
+    /// `SECBIT_KEEP_CAPS`: permitted capabilities stay when the last uid 0 goes.
+    pub const KEEP_CAPS: u32 = 1 << 4;
+    /// `SECBIT_NO_CAP_AMBIENT_RAISE`.
+    pub const NO_AMBIENT_RAISE: u32 = 1 << 6;
+    /// The bits themselves, without their locks.
+    pub const ALL: u32 = NOROOT | NO_SETUID_FIXUP | KEEP_CAPS | NO_AMBIENT_RAISE;
+    /// The locks.
+    pub const LOCKS: u32 = ALL << 1;
+}
+
 /// Immutable: a change makes a new one (`prepare_creds` of Linux). Ids are those of the initial user namespace.
 #[derive(Clone)]
 #[allow(missing_docs)]
@@ -65,6 +83,7 @@ pub struct Credentials {
     pub saved_gid: u32,
     pub filesystem_uid: u32,
     pub filesystem_gid: u32,
+    /// Supplementary groups, sorted.
     pub groups: Vec<u32>,
     pub permitted: Capabilities,
     pub effective: Capabilities,
@@ -77,19 +96,61 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Those of the first process: root with everything.
+    pub fn initial() -> Self {
+        Self {
+            uid: 0,
+            gid: 0,
+            effective_uid: 0,
+            effective_gid: 0,
+            saved_uid: 0,
+            saved_gid: 0,
+            filesystem_uid: 0,
+            filesystem_gid: 0,
+            groups: Vec::new(),
+            permitted: Capabilities::all(),
+            effective: Capabilities::all(),
+            inheritable: Capabilities::empty(),
+            bounding: Capabilities::all(),
+            ambient: Capabilities::empty(),
+            securebits: 0,
+            no_new_privileges: false,
+            user_namespace: UserNamespace::initial(),
+        }
+    }
+
     /// Has the effective capability over its own user namespace… and `target` is that, or a descendant of it, or is owned by it
     /// (`user_namespaces(7)`, "Capabilities").
-    pub fn capable_in(&self, _capability: Capabilities, _target: &Arc<UserNamespace>) -> bool {
-        todo!()
+    pub fn capable_in(&self, capability: Capabilities, target: &Arc<UserNamespace>) -> bool {
+        let own = &self.user_namespace;
+        let mut at = target;
+        loop {
+            if Arc::ptr_eq(at, own) {
+                return self.effective.contains(capability);
+            }
+            let Some(parent) = &at.parent else { return false };
+            if at.level <= own.level {
+                return false;
+            }
+            if Arc::ptr_eq(parent, own) && at.owner_uid == self.effective_uid {
+                return true;
+            }
+            at = parent;
+        }
     }
 
     /// Has the capability over the initial user namespace.
     pub fn capable(&self, capability: Capabilities) -> bool {
-        self.capable_in(capability, &UserNamespace::initial())
+        self.user_namespace.is_initial() && self.effective.contains(capability)
     }
 
     /// Whether the group is the filesystem gid or among the supplementary ones.
     pub fn in_group(&self, gid: u32) -> bool {
-        self.filesystem_gid == gid || self.groups.contains(&gid)
+        self.filesystem_gid == gid || self.groups.binary_search(&gid).is_ok()
+    }
+
+    /// Whether the group is the effective gid or among the supplementary ones.
+    pub fn in_effective_group(&self, gid: u32) -> bool {
+        self.effective_gid == gid || self.groups.binary_search(&gid).is_ok()
     }
 }

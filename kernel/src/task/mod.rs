@@ -1,5 +1,6 @@
 //! Processes and threads, the scheduler, signals, credentials, namespaces, exec.
 
+pub mod accounting;
 pub mod clone;
 pub mod credentials;
 pub mod exec;
@@ -8,7 +9,10 @@ pub mod futex;
 pub mod init;
 pub mod itimer;
 pub mod namespaces;
+pub mod oom;
 pub mod pid;
+pub mod pidfd;
+pub mod posix_timer;
 pub mod process;
 pub mod rlimit;
 pub mod run;
@@ -17,6 +21,7 @@ pub mod session;
 pub mod signal;
 pub mod sleep_mutex;
 pub mod thread;
+pub mod unshare;
 pub mod user_namespace;
 pub mod wait;
 pub mod wait_queue;

@@ -1,0 +1,60 @@
+//! The out-of-memory killer: memory has run out, so somebody has to go.
+
+use crate::task::Process;
+use crate::task::pid::PidNamespace;
+use crate::task::signal::{Signal, SignalInfo, send_to_process};
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+/// `/proc/PID/oom_score_adj` that exempts a process.
+const NEVER: i32 = -1000;
+
+/// Kills the process whose end gives back most memory, weighed by `oom_score_adj`, and says so. Gives whether there was one.
+///
+/// While one that was chosen before is still ending, nobody else is.
+pub fn kill_largest() -> bool {
+    let total_pages = crate::mm::frame::statistics().total_pages as i64;
+    let mut worst: Option<(i64, Arc<Process>)> = None;
+    for process in PidNamespace::initial().processes() {
+        if process.pid == 1 || process.address_space().is_none() {
+            continue;
+        }
+        if process.signals.lock().group_exit.is_some() {
+            return true;
+        }
+        let Some(points) = badness(&process, total_pages) else { continue };
+        if worst.as_ref().is_none_or(|(most, _)| points > *most) {
+            worst = Some((points, process));
+        }
+    }
+    let Some((_, victim)) = worst else {
+        panic!("System is deadlocked on memory: nobody is left to be killed");
+    };
+    announce(&victim);
+    let _ = send_to_process(&victim, SignalInfo::from_kernel(Signal::KILL));
+    true
+}
+
+/// Pages that the end of the process gives back, plus its adjustment in thousandths of all memory. `None` for one that is exempt.
+pub fn badness(process: &Process, total_pages: i64) -> Option<i64> {
+    let adjustment = process.oom_score_adjustment.load(Ordering::Relaxed);
+    if adjustment == NEVER {
+        return None;
+    }
+    Some(process.resident_pages() as i64 + i64::from(adjustment) * total_pages / 1000)
+}
+
+fn announce(victim: &Process) {
+    let name = victim.leader().map(|leader| leader.name()).unwrap_or_default();
+    let name = String::from_utf8_lossy(&name);
+    let (anonymous, file) = victim.address_space().map_or((0, 0), |space| space.resident_pages());
+    let uid = victim.credentials().map_or(0, |credentials| credentials.uid);
+    log::error!(
+        "Out of memory: Killed process {} ({name}) anon-rss:{}kB, file-rss:{}kB, UID:{uid} oom_score_adj:{}",
+        victim.pid,
+        anonymous * 4,
+        file * 4,
+        victim.oom_score_adjustment.load(Ordering::Relaxed)
+    );
+}
