@@ -16,13 +16,13 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often a machine is booted again for the tests that are left.
-const MOST_BOOTS: usize = 12;
+/// For how long a machine is booted again for the tests that are left. A panic costs a second or two, a hang the whole silence.
+const BOOT_AGAIN_LIMIT: Duration = Duration::from_secs(360);
 
 /// How long a suite's boot may take.
-const LIMITS: Limits = Limits { total: Duration::from_secs(600), silence: Duration::from_secs(45) };
+const LIMITS: Limits = Limits { total: Duration::from_secs(600), silence: Duration::from_secs(30) };
 
 /// The target whose libraries the suites are linked with, statically.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -121,8 +121,9 @@ pub fn run(workspace: &Workspace, kernel: Kernel, suites: &[Suite], filter: Opti
     let mut left: Vec<Tests> = suites.iter().map(|suite| Tests::of(suite, filter)).filter(|tests| !tests.names.is_empty()).collect();
     let total = left.iter().map(|tests| tests.names.len()).sum();
     let mut report = SuiteReport::default();
-    for attempt in 0..MOST_BOOTS {
-        if left.is_empty() {
+    let started = Instant::now();
+    for attempt in 0.. {
+        if left.is_empty() || started.elapsed() > BOOT_AGAIN_LIMIT {
             break;
         }
         let image = suite_image(&base, &left, filter.is_none() && attempt == 0);
