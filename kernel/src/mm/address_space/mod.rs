@@ -8,6 +8,7 @@ mod area;
 mod brk;
 mod fault;
 mod fork;
+mod identity;
 mod map;
 mod mappings;
 mod protect;
@@ -28,6 +29,7 @@ use bitflags::bitflags;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use identity::PageIdentity;
 pub use mappings::Mappings;
 pub use shared::SharedMemory;
 pub use view::AreaView;

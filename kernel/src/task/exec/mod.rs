@@ -215,7 +215,7 @@ fn close_files(thread: &Thread) {
     drop(files);
     let files = thread.files();
     for file in files.take_close_on_exec() {
-        let _ = file.descriptor_closed(&files);
+        let _ = file.descriptor_closed();
     }
 }
 
