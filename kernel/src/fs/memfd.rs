@@ -72,13 +72,14 @@ pub fn add_seals(file: &OpenFile, seals: u32) -> Result<()> {
         return Err(Errno::INVAL);
     }
     let content = tmpfs::content_of(&file.inode).ok_or(Errno::INVAL)?;
+    // Address spaces are locked before inodes, so this comes first.
+    let is_mapped = seals & sys::F_SEAL_WRITE != 0 && file.inode.mappings.has_shared_writable();
     // No write is half way while the seals change.
     let _changes = file.inode.lock.lock();
     if content.seals() & sys::F_SEAL_SEAL != 0 {
         return Err(Errno::PERM);
     }
-    let freezes = seals & sys::F_SEAL_WRITE != 0 && content.seals() & sys::F_SEAL_WRITE == 0;
-    if freezes && file.inode.mappings.has_shared_writable() {
+    if is_mapped && content.seals() & sys::F_SEAL_WRITE == 0 {
         return Err(Errno::BUSY);
     }
     let executable = file.inode.attributes.lock().mode & EXECUTE_BITS != 0;
