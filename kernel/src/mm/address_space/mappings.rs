@@ -41,7 +41,7 @@ impl Mappings {
     }
 
     /// Whether some program can write to the file through a shared mapping (`F_SEAL_WRITE` may not be set then).
-    pub fn has_shared_writable(&self) -> bool {
+    pub fn has_writable_shared(&self) -> bool {
         let spaces: Vec<Arc<AddressSpace>> = self.spaces.lock().values().filter_map(|(space, _)| space.upgrade()).collect();
         spaces.iter().any(|space| space.maps_shared_writable(self))
     }
