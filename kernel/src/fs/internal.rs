@@ -5,7 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::fd_table::Fd;
 use crate::fs::inode::Attributes;
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
-use crate::fs::{Dentry, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, SuperBlock, mount, pending, pipe};
+use crate::fs::{Dentry, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, SuperBlock, mount, pipe};
 use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
 use crate::sync::Once;
 use crate::task::{UserNamespace, current};
@@ -168,14 +168,14 @@ pub fn anonymous_file(name: &str, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Re
 
 /// Gives an open file the lowest free descriptor of the calling process.
 pub fn install(file: Arc<OpenFile>, close_on_exec: bool) -> Result<u64> {
-    let fd = current().files().insert(file, close_on_exec, 0, pending::descriptor_limit())?;
+    let fd = current().files().insert(file, close_on_exec, 0, current().process.descriptor_limit())?;
     Ok(fd as u64)
 }
 
 /// Gives both files a descriptor or neither (`pipe2`, `socketpair`).
 pub fn install_pair(first: Arc<OpenFile>, second: Arc<OpenFile>, close_on_exec: bool) -> Result<(i32, i32)> {
     let files = current().files();
-    let limit = pending::descriptor_limit();
+    let limit = current().process.descriptor_limit();
     let first_fd = files.insert(first, close_on_exec, 0, limit)?;
     match files.insert(second, close_on_exec, 0, limit) {
         Ok(second_fd) => Ok((first_fd, second_fd)),

@@ -2,12 +2,14 @@
 
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
+use crate::fs::PollEvents;
 use crate::fs::select::{self, FdSet, FdSets, PollRequest};
-use crate::fs::{PollEvents, pending};
 use crate::mm::UserPointer;
+use crate::task::signal::{self, SignalSet};
 use crate::task::wait_queue::Deadline;
+use crate::task::{current, run};
 use crate::time::clock;
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use linux_raw_sys::general as sys;
 
 pub(super) const TABLE: &[Entry] = &[
@@ -52,7 +54,7 @@ pub(super) fn apply_signal_mask(mask: UserPointer<u64>, size_bytes: u64) -> Resu
     if size_bytes != SIGNAL_SET_BYTES {
         return Err(Errno::INVAL);
     }
-    pending::set_temporary_mask(mask.read()?);
+    signal::set_temporary_mask(SignalSet(mask.read()?));
     Ok(())
 }
 
@@ -76,7 +78,7 @@ fn finish(result: Result<u64>, timeout: UserPointer<[i64; 2]>, deadline: Option<
 
 /// `poll(2)`'s array: `struct pollfd` as one number, fd in the lower half, then events and revents.
 fn poll_array(address: u64, count: u64, deadline: Option<Deadline>) -> Result<u64> {
-    let count = usize::try_from(count).ok().filter(|count| *count as u64 <= pending::descriptor_limit()).ok_or(Errno::INVAL)?;
+    let count = usize::try_from(count).ok().filter(|count| *count as u64 <= current().process.descriptor_limit()).ok_or(Errno::INVAL)?;
     let entries = UserPointer::<u64>::new(address).read_vec(count)?;
     let mut requests = Vec::new();
     requests.try_reserve_exact(count).map_err(|_| Errno::NOMEM)?;
@@ -101,8 +103,7 @@ fn poll(arguments: &Arguments) -> Result<u64> {
 fn poll_until(address: u64, count: u64, deadline: Option<Deadline>) -> Result<u64> {
     let result = poll_array(address, count, deadline);
     if result == Err(Errno::RESTARTSYS) {
-        pending::set_restart(Box::new(move || poll_until(address, count, deadline)));
-        return Err(Errno::RESTART_BLOCK);
+        return Err(run::restart_with(move || poll_until(address, count, deadline)));
     }
     result
 }

@@ -33,8 +33,8 @@ pub enum Owner {
 
 impl Owner {
     /// For POSIX record locks.
-    pub fn table(files: &Arc<FdTable>) -> Self {
-        Self::Table(Arc::as_ptr(files).addr())
+    pub fn table(files: &FdTable) -> Self {
+        Self::Table(core::ptr::from_ref(files).addr())
     }
 
     /// For open file description locks and `flock`.
@@ -188,7 +188,7 @@ pub fn unlock_whole(inode: &Inode, owner: Owner) {
 }
 
 /// A descriptor for the inode was closed in `files`: all record locks that the table holds on it go.
-pub fn close_descriptor(inode: &Inode, files: &Arc<FdTable>) {
+pub fn close_descriptor(inode: &Inode, files: &FdTable) {
     drop_all(inode, Owner::table(files));
 }
 

@@ -5,15 +5,15 @@ mod end;
 mod ring;
 
 use crate::errno::{Errno, Result};
-use crate::fs::{Inode, OpenFile, OpenFlags, internal, pending};
+use crate::fs::{Inode, OpenFile, OpenFlags, internal};
 use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
 use crate::sync::{Lazy, SpinLock};
+use crate::task::signal::{self, Signal};
 use crate::task::wait_queue::WaitMode;
 use crate::task::{Capabilities, Credentials, SleepMutex, WaitQueue};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use linux_raw_sys::general::SIGPIPE;
 
 pub use end::PipeEnd;
 use ring::Ring;
@@ -149,7 +149,7 @@ impl Pipe {
         };
         match end {
             Err(Errno::PIPE) => {
-                pending::send_signal_to_current(SIGPIPE);
+                signal::send_to_current(Signal::PIPE);
                 if moved > 0 { Ok(moved) } else { Err(Errno::PIPE) }
             }
             Err(error) if moved == 0 => Err(error),
@@ -269,7 +269,7 @@ impl Pipe {
             (None, false) => self.writers_queue.wait_until(WaitMode::INTERRUPTIBLE, ready)?,
         };
         if !has_readers {
-            pending::send_signal_to_current(SIGPIPE);
+            signal::send_to_current(Signal::PIPE);
             return Err(Errno::PIPE);
         }
         Ok(())

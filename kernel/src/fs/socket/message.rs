@@ -2,9 +2,10 @@
 //! `SCM_CREDENTIALS`; `unix(7)`, `cmsg(3)`).
 
 use crate::errno::{Errno, Result};
+use crate::fs::OpenFile;
 use crate::fs::fd_table::Fd;
-use crate::fs::{OpenFile, pending};
 use crate::mm::IoBuffer;
+use crate::task::pid::{self, Pid};
 use crate::task::{Capabilities, current};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,59 +30,75 @@ bitflags! {
     }
 }
 
-/// `struct ucred`, in numbers of the initial namespaces.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// `struct ucred`: a process, and ids of the initial user namespace.
+#[derive(Clone)]
 #[allow(missing_docs)]
 pub struct UserCredentials {
-    pub pid: u32,
+    /// `None`: unknown.
+    pub process: Option<Arc<Pid>>,
     pub uid: u32,
     pub gid: u32,
 }
 
+impl PartialEq for UserCredentials {
+    fn eq(&self, other: &Self) -> bool {
+        let identity = |of: &Self| of.process.as_ref().map(Arc::as_ptr);
+        identity(self) == identity(other) && self.uid == other.uid && self.gid == other.gid
+    }
+}
+
 impl UserCredentials {
     /// Nobody: what is told of a sender that did not say who it was. 65534 is the overflow id.
-    pub const NOBODY: Self = Self { pid: 0, uid: 65534, gid: 65534 };
+    pub const NOBODY: Self = Self { process: None, uid: 65534, gid: 65534 };
 
     /// The current thread's (real ids, as `SCM_CREDENTIALS` has them).
     pub fn of_current() -> Self {
         let thread = current();
         let credentials = thread.credentials();
-        Self { pid: thread.process.pid, uid: credentials.uid, gid: credentials.gid }
+        Self { process: Some(thread.process.id.clone()), uid: credentials.uid, gid: credentials.gid }
     }
 
     /// As `SO_PEERCRED` records them: effective ids.
     pub fn effective_of_current() -> Self {
         let thread = current();
         let credentials = thread.credentials();
-        Self { pid: thread.process.pid, uid: credentials.effective_uid, gid: credentials.effective_gid }
+        let (uid, gid) = (credentials.effective_uid, credentials.effective_gid);
+        Self { process: Some(thread.process.id.clone()), uid, gid }
     }
 
-    /// Whether the current thread may claim to be this: `EPERM` unless they are its own or it is privileged.
-    fn check_claim(self) -> Result<()> {
-        let thread = current();
-        let own = thread.credentials();
-        let pid_ok = self.pid == thread.process.pid || own.capable(Capabilities::SYS_ADMIN);
-        let uid_ok = [own.uid, own.effective_uid, own.saved_uid].contains(&self.uid) || own.capable(Capabilities::SETUID);
-        let gid_ok = [own.gid, own.effective_gid, own.saved_gid].contains(&self.gid) || own.capable(Capabilities::SETGID);
-        if pid_ok && uid_ok && gid_ok { Ok(()) } else { Err(Errno::PERM) }
-    }
-
-    /// `struct ucred` as the current thread sees it.
-    pub fn encode(self) -> [u8; 12] {
-        let shown = pending::shown_credentials(self);
+    /// `struct ucred` in the numbers of the current thread's namespaces.
+    pub fn encode(&self) -> [u8; 12] {
+        let namespace = current().credentials().user_namespace.clone();
+        let pid = self.process.as_ref().map_or(0, |process| process.number());
         let mut bytes = [0; 12];
-        bytes[0..4].copy_from_slice(&shown.pid.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&shown.uid.to_ne_bytes());
-        bytes[8..12].copy_from_slice(&shown.gid.to_ne_bytes());
+        bytes[0..4].copy_from_slice(&pid.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&namespace.shown_uid(self.uid).to_ne_bytes());
+        bytes[8..12].copy_from_slice(&namespace.shown_gid(self.gid).to_ne_bytes());
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    /// What a program says that it is: `EINVAL` for ids that its user namespace does not know, `EPERM` unless they are its own or it is
+    /// privileged, `ESRCH` for a process that is not there.
+    fn claim(bytes: &[u8]) -> Result<Self> {
         let word = |at: usize| -> Result<u32> {
             let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).ok_or(Errno::INVAL)?;
             Ok(u32::from_ne_bytes(word))
         };
-        pending::meant_credentials(Self { pid: word(0)?, uid: word(4)?, gid: word(8)? })
+        let thread = current();
+        let own = thread.credentials();
+        let pid = word(0)?;
+        let uid = own.user_namespace.uid_to_global(word(4)?).ok_or(Errno::INVAL)?;
+        let gid = own.user_namespace.gid_to_global(word(8)?).ok_or(Errno::INVAL)?;
+        let is_own = pid == thread.process.id.number();
+        let capable = |capability| own.capable_in(capability, &own.user_namespace);
+        let pid_ok = is_own || own.capable_in(Capabilities::SYS_ADMIN, &thread.process.id.namespace().owner);
+        let uid_ok = [own.uid, own.effective_uid, own.saved_uid].contains(&uid) || capable(Capabilities::SETUID);
+        let gid_ok = [own.gid, own.effective_gid, own.saved_gid].contains(&gid) || capable(Capabilities::SETGID);
+        if !(pid_ok && uid_ok && gid_ok) {
+            return Err(Errno::PERM);
+        }
+        let process = if is_own { thread.process.id.clone() } else { pid::find(pid).ok_or(Errno::SRCH)? };
+        Ok(Self { process: Some(process), uid, gid })
     }
 }
 
@@ -115,9 +132,7 @@ impl<'a, 'b> Outgoing<'a, 'b> {
                 match header.kind {
                     net::SCM_RIGHTS => self.take_files(data)?,
                     net::SCM_CREDENTIALS if data.len() == 12 => {
-                        let claimed = UserCredentials::decode(data)?;
-                        claimed.check_claim()?;
-                        self.credentials = Some(claimed);
+                        self.credentials = Some(UserCredentials::claim(data)?);
                     }
                     _ => return Err(Errno::INVAL),
                 }
@@ -171,7 +186,7 @@ impl<'a, 'b> Incoming<'a, 'b> {
     /// is dropped and `MSG_CTRUNC` set.
     pub fn put_control(&mut self, room_bytes: usize) -> Vec<u8> {
         let mut control = Vec::new();
-        if let Some(credentials) = self.credentials {
+        if let Some(credentials) = self.credentials.take() {
             self.put_entry(&mut control, room_bytes, net::SCM_CREDENTIALS, &credentials.encode());
         }
         let files = core::mem::take(&mut self.files);
@@ -213,7 +228,7 @@ impl<'a, 'b> Incoming<'a, 'b> {
 /// Gives each file a descriptor, as far as the limit allows.
 fn install(files: &[Arc<OpenFile>], close_on_exec: bool) -> Vec<Fd> {
     let table = current().files();
-    let limit = pending::descriptor_limit();
+    let limit = current().process.descriptor_limit();
     files.iter().map_while(|file| table.insert(file.clone(), close_on_exec, 0, limit).ok()).collect()
 }
 

@@ -1,7 +1,6 @@
 //! The options that every socket has (`socket(7)`, "Socket options").
 
 use super::SocketOps;
-use super::message::UserCredentials;
 use crate::errno::{Errno, Result};
 use crate::sync::SpinLock;
 use crate::task::{Capabilities, Deadline, current};
@@ -103,10 +102,9 @@ pub fn get(socket: &dyn SocketOps, name: u32) -> Result<Vec<u8>> {
         net::SO_SNDLOWAT => 1,
         net::SO_PRIORITY => values.priority,
         net::SO_PEERCRED => {
-            let unknown = UserCredentials { pid: 0, uid: u32::MAX, gid: u32::MAX };
             return Ok(match socket.peer_credentials() {
                 Some(credentials) => credentials.encode().to_vec(),
-                None => [unknown.pid, unknown.uid, unknown.gid].iter().flat_map(|id| id.to_ne_bytes()).collect(),
+                None => [0, u32::MAX, u32::MAX].iter().flat_map(|id| id.to_ne_bytes()).collect(),
             });
         }
         net::SO_LINGER => return Ok(values.linger.iter().flat_map(|part| part.to_ne_bytes()).collect()),

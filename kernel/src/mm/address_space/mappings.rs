@@ -1,6 +1,6 @@
 //! Which programs map pages of a file: truncation and hole punching take the pages out of them.
 
-use super::{AddressSpace, AreaBacking};
+use super::{AddressSpace, AreaBacking, Protection};
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::page_table::{self, ANONYMOUS};
 use crate::sync::SpinLock;
@@ -40,6 +40,12 @@ impl Mappings {
         self.spaces.lock().is_empty()
     }
 
+    /// Whether some program can write to the file through a shared mapping (`F_SEAL_WRITE` may not be set then).
+    pub fn has_writable_shared(&self) -> bool {
+        let spaces: Vec<Arc<AddressSpace>> = self.spaces.lock().values().filter_map(|(space, _)| space.upgrade()).collect();
+        spaces.iter().any(|space| space.maps_shared_writable(self))
+    }
+
     /// Takes the pages from `first_page` on out of every program that maps them (truncation, hole punching): the next touch faults
     /// anew. `private_too` also drops private copies (truncation does, hole punching does not).
     pub fn forget(&self, first_page: u64, pages: u64, private_too: bool) {
@@ -51,6 +57,13 @@ impl Mappings {
 }
 
 impl AddressSpace {
+    fn maps_shared_writable(&self, mappings: &Mappings) -> bool {
+        self.map.lock().areas.iter().any(|area| {
+            let of_file = matches!(&area.backing, AreaBacking::File { file, .. } if core::ptr::eq(file.mappings(), mappings));
+            of_file && area.is_shared() && area.max_protection.contains(Protection::WRITE)
+        })
+    }
+
     fn forget_file(&self, mappings: &Mappings, first_page: u64, pages: u64, private_too: bool) {
         let mut map = self.map.lock();
         let mut ranges = Vec::new();

@@ -5,14 +5,20 @@
 
 use super::{Kind, UnixSocket};
 use crate::errno::{Errno, Result};
-use crate::fs::{FileType, Inode, Path, pending};
+use crate::fs::permission::{self, Access};
+use crate::fs::walk::{self, LookupFlags};
+use crate::fs::{FileType, Inode, Path, names};
 use crate::sync::{Lazy, SpinLock};
+use crate::task::current;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::{format, vec::Vec};
 use core::sync::atomic::{AtomicU32, Ordering};
+use linux_raw_sys::general::{AT_FDCWD, S_IFSOCK};
 use linux_raw_sys::net::{AF_UNIX, UNIX_PATH_MAX};
 
+/// Permissions of a socket's file before the umask.
+const SOCKET_MODE: u32 = 0o777;
 /// Bytes of `sun_family`.
 const FAMILY_BYTES: usize = 2;
 
@@ -81,7 +87,9 @@ pub(super) fn bind(socket: &Arc<UnixSocket>, name: &Name<'_>) -> Result<Arc<Addr
         Name::Automatic => bind_automatically(socket),
         Name::Abstract(name) => enter_abstract(socket, name),
         Name::Path(path) => {
-            let place = pending::make_socket_node(path).map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })?;
+            let in_use = |error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error };
+            names::make_node(AT_FDCWD, path, S_IFSOCK | SOCKET_MODE, 0).map_err(in_use)?;
+            let place = walk::lookup(AT_FDCWD, path, LookupFlags::empty())?;
             let inode = place.dentry().inode().ok_or(Errno::NOENT)?;
             let address = Arc::new(Address { sun_path: [path, &b"\0"[..]].concat(), place: Some((place, inode.clone())) });
             BOUND_INODES.lock().insert(Arc::as_ptr(&inode).addr(), Arc::downgrade(socket));
@@ -132,9 +140,9 @@ pub(super) fn find(kind: Kind, name: &Name<'_>) -> Result<Arc<UnixSocket>> {
             found.ok_or(Errno::CONNREFUSED)
         }
         Name::Path(path) => {
-            let place = pending::lookup(path)?;
-            pending::check_may_write(&place)?;
-            let inode = place.dentry().inode().ok_or(Errno::NOENT)?;
+            let place = walk::lookup(AT_FDCWD, path, LookupFlags::FOLLOW)?;
+            let inode = place.inode().ok_or(Errno::NOENT)?;
+            permission::check(&inode, &current().credentials(), Access::WRITE)?;
             if inode.file_type != FileType::Socket {
                 return Err(Errno::CONNREFUSED);
             }

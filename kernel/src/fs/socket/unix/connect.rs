@@ -64,7 +64,7 @@ impl UnixSocket {
         let connection = UnixSocket::new(self.kind);
         let (address, listener_credentials) = {
             let state = listener.state.lock();
-            (state.address.clone(), state.peer_credentials)
+            (state.address.clone(), state.peer_credentials.clone())
         };
         let own_address = self.state.lock().address.clone();
         {
@@ -125,7 +125,7 @@ impl UnixSocket {
             }
             Some(other)
         };
-        let credentials = peer.as_ref().and_then(|other| other.state.lock().peer_credentials);
+        let credentials = peer.as_ref().and_then(|other| other.state.lock().peer_credentials.clone());
         let before = {
             let mut state = self.state.lock();
             state.peer_credentials = credentials;

@@ -6,7 +6,7 @@
 
 use super::UnixSocket;
 use crate::errno::{Errno, Result};
-use crate::fs::{OpenFile, pending, socket};
+use crate::fs::{OpenFile, socket};
 use crate::sync::{Lazy, SpinLock};
 use crate::task::{Capabilities, current};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,7 @@ impl Flight {
         let credentials = current().credentials();
         let sender_uid = credentials.uid;
         let privileged = credentials.capable(Capabilities::SYS_RESOURCE) || credentials.capable(Capabilities::SYS_ADMIN);
-        let limit = pending::descriptor_limit();
+        let limit = current().process.descriptor_limit();
         if !privileged && USERS.lock().get(&sender_uid).is_some_and(|count| *count as u64 > limit) {
             return Err(Errno::TOOMANYREFS);
         }

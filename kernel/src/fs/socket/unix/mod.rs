@@ -112,7 +112,7 @@ impl UnixSocket {
         for (socket, peer) in [(&first, &second), (&second, &first)] {
             let mut state = socket.state.lock();
             state.peer = Some(Arc::downgrade(peer));
-            state.peer_credentials = Some(credentials);
+            state.peer_credentials = Some(credentials.clone());
             if socket.kind.has_connections() {
                 state.phase = Phase::Connected;
             }
@@ -391,7 +391,7 @@ impl SocketOps for UnixSocket {
     }
 
     fn peer_credentials(&self) -> Option<UserCredentials> {
-        self.state.lock().peer_credentials
+        self.state.lock().peer_credentials.clone()
     }
 
     fn unread_bytes(&self) -> Result<usize> {

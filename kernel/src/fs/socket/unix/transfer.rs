@@ -5,12 +5,11 @@ use super::in_flight::Flight;
 use super::packet::{Charge, Packet};
 use super::{Kind, Phase, UnixSocket};
 use crate::errno::{Errno, Result};
-use crate::fs::pending;
 use crate::fs::socket::message::UserCredentials;
 use crate::fs::socket::{Incoming, MessageFlags, Outgoing, wait_for};
+use crate::task::signal::{self, Signal};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use linux_raw_sys::general::SIGPIPE;
 
 /// The most that one packet of a stream holds.
 const STREAM_PART_BYTES: usize = 16 * 1024;
@@ -38,7 +37,7 @@ impl UnixSocket {
 
     fn packet(&self, to: &UnixSocket, bytes: Vec<u8>, message: &Outgoing<'_, '_>, flight: Flight) -> Result<Arc<Packet>> {
         let told = self.options.passes_credentials() || to.options.passes_credentials();
-        let credentials = message.credentials.or_else(|| told.then(UserCredentials::of_current));
+        let credentials = message.credentials.clone().or_else(|| told.then(UserCredentials::of_current));
         let address = self.state.lock().address.clone();
         let charge = Charge::new(&self.strong()?, bytes.len());
         Ok(Packet::new(bytes, address, credentials, flight, charge))
@@ -71,7 +70,7 @@ impl UnixSocket {
             _ if sent > 0 => Ok(sent),
             Err(Errno::PIPE) => {
                 if !message.flags.contains(MessageFlags::NOSIGNAL) {
-                    pending::send_signal_to_current(SIGPIPE);
+                    signal::send_to_current(Signal::PIPE);
                 }
                 Err(Errno::PIPE)
             }
@@ -226,7 +225,7 @@ impl UnixSocket {
     fn fill_in(&self, message: &mut Incoming<'_, '_>, packet: &Packet) {
         message.address = packet.address.as_ref().map(|address| address.encode()).unwrap_or_default();
         if self.options.passes_credentials() {
-            message.credentials = Some(packet.credentials.unwrap_or(UserCredentials::NOBODY));
+            message.credentials = Some(packet.credentials.clone().unwrap_or(UserCredentials::NOBODY));
         }
     }
 
@@ -283,7 +282,7 @@ impl UnixSocket {
             }
             let Some(packet) = self.state.lock().packets.get(index).cloned() else { return Ok(peek && *received > 0) };
             if *received > 0 && self.options.passes_credentials() {
-                let same = message.credentials == Some(packet.credentials.unwrap_or(UserCredentials::NOBODY));
+                let same = message.credentials == Some(packet.credentials.clone().unwrap_or(UserCredentials::NOBODY));
                 if !same {
                     return Ok(true);
                 }
