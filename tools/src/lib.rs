@@ -11,9 +11,10 @@
 //! | what does `make run` show? | [`demo`] |
 //! | what do others' programs print? | [`foreign`] |
 //! | where do two kernels differ? | [`compare`] |
+//! | what does a kernel owe to init? | [`boot_checks`] |
 //! | what becomes of damaged images? | [`bad_input`] |
 //! | do random operations come out alike on both kernels? | [`walk`] |
-//! | what do operations on mounts cost? | [`bench`] |
+//! | what do operations on mounts cost? | [`mod@bench`] |
 //! | where do our own guest programs come from? | [`programs`] |
 //! | how long until init runs? | [`boot_time`] |
 //! | which rules have neither code nor test? | [`rules`] |
@@ -24,6 +25,7 @@
 pub mod bad_input;
 pub mod bench;
 pub mod boot;
+pub mod boot_checks;
 pub mod boot_time;
 pub mod compare;
 pub mod console;

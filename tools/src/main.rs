@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use graft_tools::bad_input;
 use graft_tools::bench;
 use graft_tools::boot::{self, Limits, Machine, Unwatched, Watcher};
+use graft_tools::boot_checks;
 use graft_tools::boot_time;
 use graft_tools::compare::difference;
 use graft_tools::demo;
@@ -93,6 +94,12 @@ enum Task {
         #[arg(long, default_value = "both")]
         kernel: Kernels,
     },
+    /// Check the command line, the console, the memory and the ends of a boot.
+    BootChecks {
+        /// Which kernel.
+        #[arg(long, default_value = "graft")]
+        kernel: Kernel,
+    },
     /// Boot images that are cut short, damaged or hostile.
     BadInput {
         /// Which kernel.
@@ -169,7 +176,8 @@ fn run(task: Task) -> Result<bool> {
         }
         Task::Suites { kernel, filter, console } => run_suites(&workspace, kernel, filter.as_deref(), console),
         Task::Foreign { image, kernel } => run_foreign(&workspace, image, kernel),
-        Task::BadInput { kernel } => run_bad_input(&workspace, kernel),
+        Task::BootChecks { kernel } => show_verdicts(|progress| boot_checks::run(&workspace, kernel, progress)),
+        Task::BadInput { kernel } => show_verdicts(|progress| bad_input::run(&workspace, kernel, progress)),
         Task::BootTime { kernel } => show_boot_times(&workspace, kernel),
         Task::Rules => check_rules(&workspace),
         Task::Walk { seeds, steps, script } => run_walk(&workspace, &seeds, steps, script),
@@ -289,9 +297,12 @@ fn run_foreign(workspace: &Workspace, image: Foreign, kernels: Kernels) -> Resul
     Ok(well)
 }
 
-fn run_bad_input(workspace: &Workspace, kernel: Kernel) -> Result<bool> {
+/// Names and what was wrong with each, if anything was.
+type Verdicts = Vec<(String, Option<String>)>;
+
+fn show_verdicts(run: impl FnOnce(&dyn Fn(&str)) -> Result<Verdicts>) -> Result<bool> {
     let progress = Progress::new(false);
-    let results = bad_input::run(workspace, kernel, &|text| progress.say(text))?;
+    let results = run(&|text| progress.say(text))?;
     for (name, wrong) in &results {
         match wrong {
             None => progress.print(&format!("ok      {name}")),

@@ -2,6 +2,7 @@
 
 use crate::bad_input;
 use crate::boot::{Recording, Unwatched};
+use crate::boot_checks;
 use crate::compare::difference;
 use crate::demo;
 use crate::foreign::Foreign;
@@ -34,6 +35,7 @@ pub fn run(workspace: &Workspace, console: bool) -> Tally {
     parts.run("lints", Parts::lints);
     parts.run("host tests", Parts::host_tests);
     parts.run("kernel", Parts::kernel);
+    parts.run("boot", Parts::boot_checks);
     parts.run("guest suites", Parts::guest_suites);
     parts.run("demonstration", Parts::demonstration);
     parts.run("foreign programs", Parts::foreign);
@@ -212,6 +214,13 @@ impl Parts<'_> {
             _ => Some("there are no two outputs to compare".to_owned()),
         };
         self.verdict(name, wrong);
+    }
+
+    fn boot_checks(&mut self) -> Result<()> {
+        for (name, wrong) in boot_checks::run(self.workspace, Kernel::Graft, &|text| self.progress.say(text))? {
+            self.verdict(&name, wrong);
+        }
+        Ok(())
     }
 
     fn bad_input(&mut self) -> Result<()> {
