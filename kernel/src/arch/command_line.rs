@@ -24,8 +24,6 @@ pub struct CommandLine {
     pub log_level: u8,
     /// `panic=`: seconds to wait before a reboot after a panic; 0 is for ever, negative at once.
     pub panic_seconds: i32,
-    /// `brd.rd_size=`: size of the RAM disk, in KiB.
-    pub ramdisk_kib: Option<u64>,
     /// What goes to init's arguments, in order.
     pub init_arguments: Vec<Vec<u8>>,
     /// What goes to init's environment (`key=value`), in order; a later value replaces an earlier one.
@@ -44,6 +42,13 @@ pub fn text() -> &'static [u8] {
     start_info::information().command_line()
 }
 
+/// The value of the last `key=value` on the command line, for parameters that one part of the kernel alone knows.
+pub fn option(key: &str) -> Option<&'static str> {
+    let text = core::str::from_utf8(text()).ok()?;
+    let words = text.split_ascii_whitespace().take_while(|word| *word != "--");
+    words.filter_map(|word| word.split_once('=')).filter(|(name, _)| *name == key).map(|(_, value)| value).last()
+}
+
 /// `panic=`, for a panic: works before the command line is parsed.
 pub(super) fn panic_timeout_seconds() -> i32 {
     COMMAND_LINE.get().map_or(-1, |line| line.panic_seconds)
@@ -56,7 +61,6 @@ fn parse(text: &[u8]) -> CommandLine {
         consoles: Vec::new(),
         log_level: DEFAULT_LOG_LEVEL,
         panic_seconds: 0,
-        ramdisk_kib: None,
         init_arguments: Vec::new(),
         init_environment: Vec::new(),
     };
@@ -95,7 +99,6 @@ impl CommandLine {
             (b"panic", Some(seconds)) => {
                 self.panic_seconds = number(seconds).map_or(0, |s| s.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32);
             }
-            (b"brd.rd_size", Some(kib)) => self.ramdisk_kib = number(kib).and_then(|kib| u64::try_from(kib).ok()),
             // Known to every Linux, without meaning here.
             (b"ro" | b"rw" | b"root" | b"rootwait" | b"noinitrd" | b"nosmp" | b"nokaslr" | b"noapic" | b"earlyprintk", _) => {}
             _ => return false,

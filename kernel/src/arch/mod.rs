@@ -18,6 +18,7 @@ pub mod start_info;
 mod switch;
 mod trap;
 
+pub use command_line::option as command_line_option;
 pub use stack::{KernelStack, STACK_BYTES};
 pub use switch::{KernelContext, switch};
 pub use trap::{FloatingPoint, GeneralRegisters, Trap, UserContext, idle};

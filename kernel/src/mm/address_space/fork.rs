@@ -25,6 +25,9 @@ impl AddressSpace {
             lock_future: false,
         };
         let child = Self::with_map(copy);
+        if self.membarrier_registered() {
+            child.set_membarrier_registered();
+        }
         let mut failure = Ok(());
         {
             let mut copy = child.map.lock();

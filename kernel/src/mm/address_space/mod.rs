@@ -26,7 +26,7 @@ use alloc::sync::{Arc, Weak};
 use area::{Area, AreaBacking, Areas};
 use bitflags::bitflags;
 use core::any::Any;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use mappings::Mappings;
 pub use shared::SharedMemory;
@@ -178,6 +178,8 @@ pub struct AddressSpace {
     me: Weak<Self>,
     /// The stack limit of the last fault, for faults that user copies cause.
     stack_limit_bytes: AtomicU64,
+    /// `MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED` was called.
+    membarrier_registered: AtomicBool,
 }
 
 /// What the lock protects.
@@ -206,6 +208,15 @@ pub(in crate::mm) fn active() -> Option<Arc<AddressSpace>> {
     active.upgrade()
 }
 
+/// Leaves whatever program's table the processor uses for the kernel's own: before an address space goes away, and in threads that
+/// have none.
+pub fn activate_kernel() {
+    let old = core::mem::take(&mut *ACTIVE.lock());
+    ACTIVE_ROOT.store(0, Ordering::Release);
+    paging::load_root(paging::kernel_root());
+    drop(old);
+}
+
 impl AddressSpace {
     /// An empty one with the kernel's half in place.
     pub fn new() -> Result<Arc<Self>> {
@@ -230,6 +241,7 @@ impl AddressSpace {
             map: SleepMutex::new(map),
             me: me.clone(),
             stack_limit_bytes: AtomicU64::new(8 << 20),
+            membarrier_registered: AtomicBool::new(false),
         })
     }
 
@@ -244,6 +256,16 @@ impl AddressSpace {
 
     fn is_active(&self) -> bool {
         ACTIVE_ROOT.load(Ordering::Acquire) == self.root
+    }
+
+    /// Whether the program has told that it will use private `membarrier(2)`.
+    pub fn membarrier_registered(&self) -> bool {
+        self.membarrier_registered.load(Ordering::Relaxed)
+    }
+
+    /// See [`Self::membarrier_registered`].
+    pub fn set_membarrier_registered(&self) {
+        self.membarrier_registered.store(true, Ordering::Relaxed);
     }
 
     /// Pages mapped in (RSS): anonymous and shared/file.

@@ -8,9 +8,17 @@ use crate::mm::page_table::take_frame;
 
 impl AddressSpace {
     /// `mprotect(2)`. As Linux does, areas in front of a hole or of a refusal are changed all the same.
-    pub fn protect(&self, address: u64, len_bytes: u64, protection: Protection) -> Result<()> {
-        let (start, end) = user_range(address, len_bytes).map_err(|error| range_error(address, error))?;
+    /// With `from_stack_end` (`PROT_GROWSDOWN`) the change reaches down to the end of the stack that `address` is in.
+    pub fn protect(&self, address: u64, len_bytes: u64, protection: Protection, from_stack_end: bool) -> Result<()> {
+        let (mut start, end) = user_range(address, len_bytes).map_err(|error| range_error(address, error))?;
         let mut map = self.map.lock();
+        if from_stack_end {
+            let area = map.areas.find(start).ok_or(Errno::NOMEM)?;
+            if !area.flags.contains(AreaFlags::GROWS_DOWN) {
+                return Err(Errno::INVAL);
+            }
+            start = area.start;
+        }
         map.check_split(start, end)?;
         let mut at = start;
         while at < end {

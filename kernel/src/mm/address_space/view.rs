@@ -1,8 +1,6 @@
 //! What `/proc/PID/maps`, `smaps` and `statm` show.
 
 use super::{AddressSpace, AreaFlags, MappedFile, Protection};
-use crate::arch::paging::PRESENT;
-use crate::mm::page_table::ZERO_PAGE;
 use alloc::sync::Arc;
 
 /// An area as `/proc/PID/maps` shows it.
@@ -17,6 +15,12 @@ pub struct AreaView<'a> {
     /// `[heap]`, `[stack]`, … or empty.
     pub label: &'static str,
     pub resident_pages: u64,
+    /// Of these, the program's own (`Anonymous:` of smaps).
+    pub anonymous_pages: u64,
+    /// Of these, those that nobody else refers to (`Private_*` of smaps).
+    pub unshared_pages: u64,
+    /// `mlock(2)`.
+    pub locked: bool,
 }
 
 impl AddressSpace {
@@ -24,10 +28,7 @@ impl AddressSpace {
     pub fn for_each_area(&self, each: &mut dyn FnMut(&AreaView<'_>)) {
         let map = self.map.lock();
         for area in map.areas.iter() {
-            let mut resident_pages = 0;
-            map.table.for_each(area.start, area.end, &mut |_, entry| {
-                resident_pages += u64::from(*entry & PRESENT != 0 && *entry & ZERO_PAGE == 0);
-            });
+            let kinds = map.page_kinds(area.start, area.end);
             let in_heap = area.file().is_none() && !area.is_shared() && area.start < map.break_end && area.end > map.break_start;
             let label = match () {
                 () if area.flags.contains(AreaFlags::GROWS_DOWN) => "[stack]",
@@ -42,7 +43,10 @@ impl AddressSpace {
                 offset_bytes: area.offset_bytes(),
                 file: area.file(),
                 label,
-                resident_pages,
+                resident_pages: kinds.resident,
+                anonymous_pages: kinds.anonymous,
+                unshared_pages: kinds.unshared,
+                locked: area.flags.contains(AreaFlags::LOCKED),
             });
         }
     }
