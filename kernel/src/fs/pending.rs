@@ -37,3 +37,7 @@ pub fn lookup(name: &[u8]) -> Result<Path> {
 pub fn check_may_write(path: &Path) -> Result<()> {
     todo!()
 }
+/// For inotify: read permission on what is found; `ENOTDIR` with `only_directory`.
+pub fn lookup_to_watch(name: u64, follow: bool, only_directory: bool) -> Result<Path> {
+    todo!()
+}

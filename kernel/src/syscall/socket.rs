@@ -177,7 +177,7 @@ fn segment(address: u64, len_bytes: usize) -> Result<(u64, usize)> {
 }
 
 /// Reads an array of `struct iovec`: `EMSGSIZE` for too many, `EINVAL` for negative lengths. What passes the most that one call moves is cut.
-fn read_segments(array: u64, count: u64) -> Result<Vec<(u64, usize)>> {
+pub(super) fn read_segments(array: u64, count: u64) -> Result<Vec<(u64, usize)>> {
     let count = usize::try_from(count).ok().filter(|count| *count <= sys::UIO_MAXIOV as usize).ok_or(Errno::MSGSIZE)?;
     let mut left = TRANSFER_MAX_BYTES;
     let raw = UserPointer::<[u64; 2]>::new(array).read_vec(count)?;

@@ -185,6 +185,31 @@ impl Pipe {
         result
     }
 
+    /// Hands what is there to `take`, slot by slot, up to `len_bytes`, until it uses less than it gets. The pipe is locked meanwhile, as
+    /// `take` may use a part only and the rest must stay. Does not wait for bytes.
+    pub fn drain(&self, len_bytes: usize, take: &mut dyn FnMut(&[u8]) -> Result<usize>) -> Result<usize> {
+        let mut ring = self.ring.lock();
+        let mut drained = 0;
+        let mut result = Ok(());
+        while drained < len_bytes && !ring.is_empty() {
+            match ring.consume_with(len_bytes - drained, take) {
+                Ok(0) => break,
+                Ok(used) => drained += used,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        self.publish(&ring);
+        drop(ring);
+        if drained > 0 {
+            self.writers_queue.wake_all();
+            return Ok(drained);
+        }
+        result.map(|()| 0)
+    }
+
     /// Copies up to `len_bytes` bytes to `target` and leaves them where they are (`tee(2)`). Does not wait.
     pub fn copy_to(&self, target: &Pipe, len_bytes: usize) -> Result<usize> {
         let slots = self.snapshot(len_bytes)?;

@@ -99,6 +99,18 @@ impl Ring {
         Ok((moved, ends))
     }
 
+    /// Hands the first slot's unread bytes to `take`, which says how many it has used.
+    pub(super) fn consume_with(&mut self, most: usize, take: &mut dyn FnMut(&[u8]) -> Result<usize>) -> Result<usize> {
+        let Some(first) = self.slots.front_mut() else { return Ok(0) };
+        let unread = first.unread();
+        let used = take(&unread[..unread.len().min(most)])?;
+        first.start += used;
+        if first.unread().is_empty() {
+            self.pop();
+        }
+        Ok(used)
+    }
+
     /// Copies without consuming, for `tee(2)`: the bytes of each slot from the front on, with its packet mark, until `each` says stop.
     pub(super) fn peek(&self, each: &mut dyn FnMut(&[u8], bool) -> bool) {
         for slot in &self.slots {
