@@ -3,7 +3,7 @@
 use super::trap::{FIRST_INTERRUPT, LAST_INTERRUPT};
 use crate::mm::DIRECT_MAP_BASE;
 use crate::sync::{Once, SpinLock};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use x2apic::ioapic::{IoApic, IrqFlags, IrqMode};
 use x2apic::lapic::{LocalApic, LocalApicBuilder, TimerDivide, TimerMode};
 use x86_64::instructions::port::Port;
@@ -27,6 +27,8 @@ struct Apic(LocalApic);
 unsafe impl Send for Apic {}
 
 static LOCAL_APIC: Once<SpinLock<Apic>> = Once::new();
+/// How often each vector was taken, for `/proc/interrupts`.
+static COUNTS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 static HANDLERS: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 
 /// Masks the old controllers, sets the APICs up, routes the serial line.
@@ -73,9 +75,18 @@ pub fn set_handler(vector: u8, handler: fn()) {
     HANDLERS[usize::from(vector - FIRST_INTERRUPT)].store(handler as usize, Ordering::Release);
 }
 
+/// How often interrupts of `vector` were taken.
+pub fn count(vector: u8) -> u64 {
+    COUNTS.get(usize::from(vector.wrapping_sub(FIRST_INTERRUPT))).map_or(0, |count| count.load(Ordering::Relaxed))
+}
+
 /// Runs the handler of `vector` and tells the controller.
 pub(super) fn handle(vector: u8) {
-    let handler = HANDLERS.get(usize::from(vector.wrapping_sub(FIRST_INTERRUPT))).map_or(0, |h| h.load(Ordering::Acquire));
+    let index = usize::from(vector.wrapping_sub(FIRST_INTERRUPT));
+    if let Some(count) = COUNTS.get(index) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    let handler = HANDLERS.get(index).map_or(0, |h| h.load(Ordering::Acquire));
     if handler != 0 {
         // SAFETY: only `set_handler` stores here, a function of this type.
         let handler: fn() = unsafe { core::mem::transmute(handler) };

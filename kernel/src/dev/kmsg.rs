@@ -1,7 +1,7 @@
 //! The kernel log: a ring of messages that `/dev/kmsg` and `syslog(2)` read, fed by the `log` crate. `dev::console` shows it.
 
 use crate::dev::console;
-use crate::sync::SpinLock;
+use crate::sync::{Lazy, SpinLock};
 use crate::task::wait_queue::WaitQueue;
 use crate::time::clock;
 use alloc::collections::VecDeque;
@@ -45,7 +45,7 @@ static RING: SpinLock<Ring> =
 /// Messages with a number below this reach the console.
 static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(7);
 static PANICKING: AtomicBool = AtomicBool::new(false);
-static READERS: WaitQueue = WaitQueue::new();
+static READERS: Lazy<Arc<WaitQueue>> = Lazy::new(|| Arc::new(WaitQueue::new()));
 
 struct Logger;
 
@@ -171,6 +171,6 @@ pub fn read_sequence(advance_to: Option<u64>) -> u64 {
 }
 
 /// Woken at each message.
-pub fn readers() -> &'static WaitQueue {
+pub fn readers() -> &'static Arc<WaitQueue> {
     &READERS
 }

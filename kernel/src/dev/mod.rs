@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod kmsg;
+pub mod kmsg_device;
 pub mod memory;
 pub mod ramdisk;
 pub mod random;

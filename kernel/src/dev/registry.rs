@@ -1,1 +1,147 @@
-//! Device numbers and what opens behind them.
+//! Device numbers and what opens behind them: the two tables (character, block) that opening a device node looks in.
+//!
+//! The drivers themselves know nothing of names: those are `fs::devtmpfs`'s, which reads [`NODES`].
+
+use crate::dev::{kmsg_device, memory, ramdisk, random, tty};
+use crate::errno::{Errno, Result};
+use crate::fs::{FileOps, FileType, OpenFlags, Path};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
+use core::fmt::Write;
+
+/// Opens a device: what `open(2)` of a node with this number gives.
+type Opener = fn(device: u64, path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>>;
+
+/// A driver's claim on a range of minor numbers of one major number.
+struct Driver {
+    major: u32,
+    first_minor: u32,
+    /// How many minors from `first_minor` on.
+    minors: u32,
+    open: Opener,
+}
+
+const fn driver(major: u32, first_minor: u32, minors: u32, open: Opener) -> Driver {
+    Driver { major, first_minor, minors, open }
+}
+
+/// Numbers of Linux's device list (`Documentation/admin-guide/devices.txt`).
+const CHARACTER_DRIVERS: &[Driver] = &[
+    driver(MEMORY_MAJOR, 3, 1, memory::open_null),
+    driver(MEMORY_MAJOR, 5, 1, memory::open_zero),
+    driver(MEMORY_MAJOR, 7, 1, memory::open_full),
+    driver(MEMORY_MAJOR, 8, 2, random::open),
+    driver(MEMORY_MAJOR, 11, 1, kmsg_device::open),
+    driver(TTY_MAJOR, SERIAL_FIRST_MINOR, 1, tty::open_serial),
+    driver(TTY_AUXILIARY_MAJOR, 0, 1, tty::open_controlling),
+    driver(TTY_AUXILIARY_MAJOR, 1, 1, tty::open_console),
+    driver(TTY_AUXILIARY_MAJOR, 2, 1, tty::open_multiplexer),
+    driver(PTY_SLAVE_MAJOR, 0, 1 << 20, tty::open_pty_slave),
+];
+
+const BLOCK_DRIVERS: &[Driver] = &[driver(RAMDISK_MAJOR, 0, 256, ramdisk::open)];
+
+/// `mem`: null, zero, full, random, urandom, kmsg.
+pub const MEMORY_MAJOR: u32 = 1;
+/// Serial lines and virtual terminals.
+pub const TTY_MAJOR: u32 = 4;
+/// The first serial line's minor under [`TTY_MAJOR`].
+pub const SERIAL_FIRST_MINOR: u32 = 64;
+/// tty, console, ptmx.
+pub const TTY_AUXILIARY_MAJOR: u32 = 5;
+/// Unix98 pseudoterminals, slave side.
+pub const PTY_SLAVE_MAJOR: u32 = 136;
+/// RAM disks (block).
+pub const RAMDISK_MAJOR: u32 = 1;
+
+/// A device number in the encoding of `st_dev` and `st_rdev` (`makedev(3)`).
+pub const fn make_device(major: u32, minor: u32) -> u64 {
+    let (major, minor) = (major as u64, minor as u64);
+    ((major & 0xffff_f000) << 32) | ((major & 0xfff) << 8) | ((minor & 0xffff_ff00) << 12) | (minor & 0xff)
+}
+
+/// The major number (`major(3)`).
+pub const fn major(device: u64) -> u32 {
+    (((device >> 32) & 0xffff_f000) | ((device >> 8) & 0xfff)) as u32
+}
+
+/// The minor number (`minor(3)`).
+pub const fn minor(device: u64) -> u32 {
+    (((device >> 12) & 0xffff_ff00) | (device & 0xff)) as u32
+}
+
+/// Opens the device behind a node. `ENXIO` if no driver has the number.
+pub fn open(file_type: FileType, device: u64, path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+    let drivers = match file_type {
+        FileType::CharDevice => CHARACTER_DRIVERS,
+        FileType::BlockDevice => BLOCK_DRIVERS,
+        _ => return Err(Errno::NXIO),
+    };
+    let (major, minor) = (major(device), minor(device));
+    let claims = |driver: &&Driver| driver.major == major && minor.wrapping_sub(driver.first_minor) < driver.minors;
+    let driver = drivers.iter().find(claims).ok_or(Errno::NXIO)?;
+    (driver.open)(device, path, flags)
+}
+
+/// A device that is always there: its name below `/dev`, `/sys/class/<class>` and its number.
+pub struct Node {
+    /// Name in devtmpfs.
+    pub name: String,
+    /// Character or block.
+    pub file_type: FileType,
+    /// In `makedev(3)` encoding.
+    pub device: u64,
+    /// Permission bits of the node.
+    pub mode: u32,
+    /// The directory of `/sys/class` (or `block`).
+    pub class: &'static str,
+}
+
+/// All devices that have a node in devtmpfs, with Linux's modes.
+pub fn nodes() -> Vec<Node> {
+    let character = |name: &str, major, minor, mode, class| Node {
+        name: String::from(name),
+        file_type: FileType::CharDevice,
+        device: make_device(major, minor),
+        mode,
+        class,
+    };
+    let mut nodes = Vec::from([
+        character("console", TTY_AUXILIARY_MAJOR, 1, 0o600, "tty"),
+        character("full", MEMORY_MAJOR, 7, 0o666, "mem"),
+        character("kmsg", MEMORY_MAJOR, 11, 0o644, "mem"),
+        character("null", MEMORY_MAJOR, 3, 0o666, "mem"),
+        character("ptmx", TTY_AUXILIARY_MAJOR, 2, 0o666, "tty"),
+        character("random", MEMORY_MAJOR, 8, 0o666, "mem"),
+        character("tty", TTY_AUXILIARY_MAJOR, 0, 0o666, "tty"),
+        character("ttyS0", TTY_MAJOR, SERIAL_FIRST_MINOR, 0o600, "tty"),
+        character("urandom", MEMORY_MAJOR, 9, 0o666, "mem"),
+        character("zero", MEMORY_MAJOR, 5, 0o666, "mem"),
+    ]);
+    nodes.extend((0..ramdisk::count()).map(|index| Node {
+        name: format!("ram{index}"),
+        file_type: FileType::BlockDevice,
+        device: make_device(RAMDISK_MAJOR, index),
+        mode: 0o600,
+        class: "block",
+    }));
+    nodes
+}
+
+/// `/proc/devices`: the major numbers in use.
+pub fn list_devices(out: &mut dyn Write) -> core::fmt::Result {
+    out.write_str("Character devices:\n")?;
+    let named = [
+        (MEMORY_MAJOR, "mem"),
+        (TTY_MAJOR, "ttyS"),
+        (TTY_AUXILIARY_MAJOR, "/dev/tty"),
+        (TTY_AUXILIARY_MAJOR, "/dev/console"),
+        (TTY_AUXILIARY_MAJOR, "/dev/ptmx"),
+        (128, "ptm"),
+        (PTY_SLAVE_MAJOR, "pts"),
+    ];
+    for (major, name) in named {
+        writeln!(out, "{major:3} {name}")?;
+    }
+    out.write_str("\nBlock devices:\n")?;
+    writeln!(out, "{RAMDISK_MAJOR:3} ramdisk")
+}

@@ -53,6 +53,11 @@ pub fn check(inode: &Inode, credentials: &Credentials, access: Access) -> Result
     if let Some(answer) = inode.ops.permission(inode, credentials, access.bits()) {
         return answer;
     }
+    check_mode(inode, credentials, access)
+}
+
+/// The part of [`check`] that looks at owner, mode and capabilities, for filesystems that add rules of their own.
+pub fn check_mode(inode: &Inode, credentials: &Credentials, access: Access) -> Result<()> {
     let attributes = inode.ops.attributes(inode)?;
     if mode_allows(&attributes, credentials, access) || capability_allows(inode.file_type, &attributes, credentials, access) {
         Ok(())
@@ -102,7 +107,8 @@ pub fn check_delete(directory: &Inode, entry: &Inode, credentials: &Credentials)
 pub fn new_file_attributes(directory: &Inode, credentials: &Credentials, mode: u32, is_directory: bool) -> Result<Attributes> {
     let parent = directory.ops.attributes(directory)?;
     let namespace = &credentials.user_namespace;
-    let known = namespace.uid_from_global(credentials.filesystem_uid).is_some() && namespace.gid_from_global(credentials.filesystem_gid).is_some();
+    let known =
+        namespace.uid_from_global(credentials.filesystem_uid).is_some() && namespace.gid_from_global(credentials.filesystem_gid).is_some();
     if !known {
         return Err(Errno::OVERFLOW);
     }

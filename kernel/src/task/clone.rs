@@ -58,6 +58,7 @@ pub fn clone(request: &CloneRequest) -> Result<u32> {
     let (namespaces, fs) = child_view(request, &parent, &credentials)?;
     check_set_tid(request, &namespaces)?;
     let id = Pid::allocate(&namespaces.pid_for_children, &request.set_tid)?;
+    super::views::count_fork();
     let made = make_child(request, &parent, &id, credentials, namespaces, fs);
     let child = made.inspect_err(|_| id.release_if_unused())?;
     finish(request, &child, &id)

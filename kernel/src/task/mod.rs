@@ -23,6 +23,7 @@ pub mod sleep_mutex;
 pub mod thread;
 pub mod unshare;
 pub mod user_namespace;
+pub mod views;
 pub mod wait;
 pub mod wait_queue;
 

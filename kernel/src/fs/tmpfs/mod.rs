@@ -186,6 +186,12 @@ fn make(
     Ok(superblock)
 }
 
+/// An instance for devtmpfs: with the limits of a tmpfs, its top writable for root only.
+pub fn make_device_instance(file_system: &'static dyn FileSystemType) -> Result<Arc<SuperBlock>> {
+    let options = Options { mode: Some(0o755), ..Options::default() };
+    make_tmpfs(file_system, 0, &options, UserNamespace::initial(), [0, 0])
+}
+
 /// A regular file without a name and without limits on an instance of [`Unnamed`] (`memfd_create(2)`), with these seals.
 pub fn make_unnamed_file(superblock: &Arc<SuperBlock>, mode: u32, uid: u32, gid: u32, seals: u32) -> Result<Arc<Inode>> {
     let tmpfs = superblock.downcast::<TmpfsSuper>().ok_or(Errno::INVAL)?;

@@ -1,0 +1,121 @@
+//! `smaps` and `smaps_rollup`: what each area costs.
+
+use super::memory::{PAGE_KIB, for_each_area, open_file, put_area};
+use super::process::View;
+use super::status::parse_number;
+use crate::errno::{Errno, Result};
+use crate::fs::generated::Text;
+use crate::mm::address_space::{AreaView, Protection};
+use crate::{put, put_line};
+use alloc::string::String;
+
+/// Sums over areas, in KiB. Pages are not followed to their other users: what is in a shared area counts as shared, the rest as private.
+#[derive(Default)]
+struct Costs {
+    resident: u64,
+    shared_clean: u64,
+    shared_dirty: u64,
+    private_clean: u64,
+    private_dirty: u64,
+    anonymous: u64,
+}
+
+impl Costs {
+    fn add(&mut self, area: &AreaView<'_>) {
+        let kib = area.resident_pages * PAGE_KIB;
+        let writable = area.protection.contains(Protection::WRITE);
+        let is_file = area.file.and_then(open_file).is_some();
+        self.resident += kib;
+        *match (area.shared, writable) {
+            (true, false) => &mut self.shared_clean,
+            (true, true) => &mut self.shared_dirty,
+            (false, false) => &mut self.private_clean,
+            (false, true) => &mut self.private_dirty,
+        } += kib;
+        if !is_file {
+            self.anonymous += kib;
+        }
+    }
+
+    fn put(&self, text: &mut Text) {
+        let dirty = self.shared_dirty + self.private_dirty;
+        let rows = [
+            ("Rss", self.resident),
+            ("Pss", self.resident),
+            ("Pss_Dirty", dirty),
+            ("Shared_Clean", self.shared_clean),
+            ("Shared_Dirty", self.shared_dirty),
+            ("Private_Clean", self.private_clean),
+            ("Private_Dirty", self.private_dirty),
+            ("Referenced", self.resident),
+            ("Anonymous", self.anonymous),
+            ("KSM", 0),
+            ("LazyFree", 0),
+            ("AnonHugePages", 0),
+            ("ShmemPmdMapped", 0),
+            ("FilePmdMapped", 0),
+            ("Shared_Hugetlb", 0),
+            ("Private_Hugetlb", 0),
+            ("Swap", 0),
+            ("SwapPss", 0),
+            ("Locked", 0),
+        ];
+        for (name, kib) in rows {
+            put_row(text, name, kib);
+        }
+    }
+}
+
+fn put_row(text: &mut Text, name: &str, kib: u64) {
+    let mut label = String::from(name);
+    label.push(':');
+    put_line!(text, "{label:<16}{kib:8} kB");
+}
+
+/// `smaps`.
+pub(super) fn smaps(view: &View<'_>, text: &mut Text) -> Result<()> {
+    for_each_area(view, &mut |area| {
+        put_area(area, text);
+        put_row(text, "Size", (area.end - area.start) / 1024);
+        put_row(text, "KernelPageSize", PAGE_KIB);
+        put_row(text, "MMUPageSize", PAGE_KIB);
+        let mut costs = Costs::default();
+        costs.add(area);
+        costs.put(text);
+        put_line!(text, "THPeligible:           0");
+        put!(text, "VmFlags:");
+        for (protection, flag) in [(Protection::READ, "rd"), (Protection::WRITE, "wr"), (Protection::EXEC, "ex")] {
+            if area.protection.contains(protection) {
+                put!(text, " {flag}");
+            }
+        }
+        put_line!(text, "{} mr mw me{} ", if area.shared { " sh" } else { "" }, if area.label == "[stack]" { " gd ac" } else { " ac" });
+    });
+    Ok(())
+}
+
+/// `smaps_rollup`.
+pub(super) fn rollup(view: &View<'_>, text: &mut Text) -> Result<()> {
+    let mut costs = Costs::default();
+    let mut range = (u64::MAX, 0);
+    for_each_area(view, &mut |area| {
+        costs.add(area);
+        range = (range.0.min(area.start), range.1.max(area.end));
+    });
+    if range.1 == 0 {
+        return Err(Errno::SRCH);
+    }
+    let begin = text.0.len();
+    put!(text, "{:08x}-{:08x} ---p 00000000 00:00 0 ", range.0, range.1);
+    while text.0.len() - begin < 73 {
+        text.0.push(b' ');
+    }
+    put_line!(text, "[rollup]");
+    costs.put(text);
+    Ok(())
+}
+
+/// `clear_refs`: references are not tracked, so there is nothing to clear; the value is checked as in `proc(5)`.
+pub(super) fn clear_references(_view: &View<'_>, bytes: &[u8]) -> Result<()> {
+    if (1..=5).contains(&parse_number(bytes)?) { Ok(()) } else { Err(Errno::INVAL) }
+}

@@ -1,0 +1,70 @@
+//! `/proc/sys/fs`.
+
+use super::Fixed;
+use crate::errno::{Errno, Result};
+use crate::fs::generated::{Entry, Text, Variable};
+use crate::fs::mount;
+use crate::fs::procfs::status::parse_number;
+use crate::put_line;
+
+pub(super) static ENTRIES: &[Entry] = &[
+    Entry::variable("aio-max-nr", &Fixed("65536")),
+    Entry::file("aio-nr", |_, text| put_zeros(text, "0")),
+    Entry::directory("binfmt_misc", &[]),
+    Entry::file("dentry-state", |_, text| put_zeros(text, "0\t0\t45\t0\t0\t0")),
+    Entry::variable("dir-notify-enable", &Fixed("1")),
+    Entry::directory("epoll", &[Entry::variable("max_user_watches", &Fixed("229376"))]),
+    Entry::variable("file-max", &Fixed("9223372036854775807")),
+    Entry::file("file-nr", |_, text| put_zeros(text, "0\t0\t9223372036854775807")),
+    Entry::file("inode-nr", |_, text| put_zeros(text, "0\t0")),
+    Entry::file("inode-state", |_, text| put_zeros(text, "0\t0\t0\t0\t0\t0\t0")),
+    Entry::directory("inotify", INOTIFY),
+    Entry::variable("lease-break-time", &Fixed("45")),
+    Entry::variable("leases-enable", &Fixed("0")),
+    Entry::variable("mount-max", &MountMax),
+    Entry::directory("mqueue", MESSAGE_QUEUES),
+    Entry::variable("nr_open", &Fixed("1048576")),
+    Entry::variable("overflowgid", &Fixed("65534")),
+    Entry::variable("overflowuid", &Fixed("65534")),
+    Entry::variable("pipe-max-size", &Fixed("1048576")),
+    Entry::variable("pipe-user-pages-hard", &Fixed("0")),
+    Entry::variable("pipe-user-pages-soft", &Fixed("16384")),
+    Entry::variable("protected_fifos", &Fixed("0")),
+    Entry::variable("protected_hardlinks", &Fixed("0")),
+    Entry::variable("protected_regular", &Fixed("0")),
+    Entry::variable("protected_symlinks", &Fixed("0")),
+    Entry::variable("suid_dumpable", &Fixed("0")),
+];
+
+static INOTIFY: &[Entry] = &[
+    Entry::variable("max_queued_events", &Fixed("16384")),
+    Entry::variable("max_user_instances", &Fixed("128")),
+    Entry::variable("max_user_watches", &Fixed("8192")),
+];
+
+static MESSAGE_QUEUES: &[Entry] = &[
+    Entry::variable("msg_default", &Fixed("10")),
+    Entry::variable("msg_max", &Fixed("10")),
+    Entry::variable("msgsize_default", &Fixed("8192")),
+    Entry::variable("msgsize_max", &Fixed("8192")),
+    Entry::variable("queues_max", &Fixed("256")),
+];
+
+fn put_zeros(text: &mut Text, line: &str) -> Result<()> {
+    put_line!(text, "{line}");
+    Ok(())
+}
+
+/// `mount-max`: graft's own limit on the mounts of a namespace.
+struct MountMax;
+
+impl Variable for MountMax {
+    fn show(&self, text: &mut Text) {
+        put_line!(text, "{}", mount::forest().read().mount_max());
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<()> {
+        let limit = u32::try_from(parse_number(bytes)?).ok().filter(|limit| *limit > 0).ok_or(Errno::INVAL)?;
+        mount::forest().write().set_mount_max(limit).map_err(mount::refused("mount-max"))
+    }
+}

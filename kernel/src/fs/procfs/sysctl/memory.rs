@@ -1,0 +1,34 @@
+//! `/proc/sys/vm`.
+
+use super::Fixed;
+use crate::errno::{Errno, Result};
+use crate::fs::generated::Entry;
+use crate::fs::procfs::status::parse_number;
+
+pub(super) static ENTRIES: &[Entry] = &[
+    Entry::variable("admin_reserve_kbytes", &Fixed("8192")),
+    Entry::variable("dirty_background_ratio", &Fixed("10")),
+    Entry::variable("dirty_expire_centisecs", &Fixed("3000")),
+    Entry::variable("dirty_ratio", &Fixed("20")),
+    Entry::variable("dirty_writeback_centisecs", &Fixed("500")),
+    Entry::writable("drop_caches", |_, _| Ok(()), |_, bytes| drop_caches(bytes)).with_mode(0o200),
+    Entry::variable("legacy_va_layout", &Fixed("0")),
+    Entry::variable("max_map_count", &Fixed("65530")),
+    Entry::variable("mmap_min_addr", &Fixed("65536")),
+    Entry::variable("nr_hugepages", &Fixed("0")),
+    Entry::variable("oom_dump_tasks", &Fixed("0")),
+    Entry::variable("oom_kill_allocating_task", &Fixed("0")),
+    Entry::variable("overcommit_memory", &Fixed("1")),
+    Entry::variable("overcommit_ratio", &Fixed("50")),
+    Entry::variable("page-cluster", &Fixed("3")),
+    Entry::variable("panic_on_oom", &Fixed("0")),
+    Entry::variable("swappiness", &Fixed("60")),
+    Entry::variable("unprivileged_userfaultfd", &Fixed("0")),
+    Entry::variable("user_reserve_kbytes", &Fixed("8192")),
+    Entry::variable("vfs_cache_pressure", &Fixed("100")),
+];
+
+/// `drop_caches`: file pages are the files themselves here, so there is nothing that could be dropped.
+fn drop_caches(bytes: &[u8]) -> Result<()> {
+    if (1..=4).contains(&parse_number(bytes)?) { Ok(()) } else { Err(Errno::INVAL) }
+}
