@@ -55,12 +55,21 @@ impl<V: Vfs> Forest<V> {
         self.mounts[tree.nodes[0].mount].locks -= Locks::MOUNT;
     }
 
-    /// Whether a mount locked to its place is on `mount`, at or below the dentry (K5). Cost: the mount's children.
+    /// Whether a mount locked to its place is on `mount`, at or below the dentry (K5). Cost: the mount's children, if any was ever
+    /// locked; else none.
     pub(crate) fn has_locked_children(&self, mount: MountSlot<V>, dentry: &V::Dentry) -> bool {
-        self.children(mount).any(|child| {
-            let child = &self.mounts[child];
-            child.is_mount_locked() && child.mountpoint.as_ref().is_some_and(|at| self.vfs.is_below(at, dentry))
-        })
+        let may_have = self.mounts[mount]
+            .state
+            .contains(State::HAD_LOCKED_CHILDREN);
+        may_have
+            && self.children(mount).any(|child| {
+                let child = &self.mounts[child];
+                child.is_mount_locked()
+                    && child
+                        .mountpoint
+                        .as_ref()
+                        .is_some_and(|at| self.vfs.is_below(at, dentry))
+            })
     }
 
     /// Whether a dentry is the file of this mount namespace, or of one that is not younger (N14).

@@ -155,6 +155,9 @@ impl<V: Vfs> Forest<V> {
         entry.locks |= locks_of_flags(entry.flags);
         if to_its_place && !entry.state.contains(State::EXPIRABLE) {
             entry.locks |= Locks::MOUNT;
+            if let Some(parent) = entry.parent {
+                self.mounts[parent].state |= State::HAD_LOCKED_CHILDREN;
+            }
         }
     }
 }

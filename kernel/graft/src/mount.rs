@@ -27,6 +27,8 @@ bitflags! {
         const EXPIRABLE = 0x10;
         /// Dead, and waiting for memory to be carried out.
         const DEAD = 0x20;
+        /// A child is, or once was, locked to its place: without this, no child need be asked (K5).
+        const HAD_LOCKED_CHILDREN = 0x100;
         /// Transient: in the set that is being unmounted (U9).
         const REMOVED = 0x40;
         /// Transient: a counterpart that may be unmounted with it (U10).

@@ -148,6 +148,9 @@ impl<V: Vfs> Forest<V> {
             None => self.mounts[parent].first_child = Some(mount),
         }
         self.mounts[mount].previous_sibling = previous;
+        if self.mounts[mount].is_mount_locked() {
+            self.mounts[parent].state |= State::HAD_LOCKED_CHILDREN;
+        }
     }
 
     fn remove_child(&mut self, mount: MountSlot<V>, parent: MountSlot<V>) {

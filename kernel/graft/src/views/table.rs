@@ -45,28 +45,60 @@ impl<V: Vfs> Forest<V> {
         cursor: &mut Cursor,
         sink: &mut dyn Sink,
     ) -> Result<bool, OutOfMemory> {
+        self.write_next_line_with(table, namespace, root, cursor, &mut Vec::new(), sink)
+    }
+
+    /// As [`write_next_line`](Self::write_next_line), with a buffer for the mount's path that serves line after line.
+    fn write_next_line_with(
+        &self,
+        table: Table,
+        namespace: NamespaceId,
+        root: &Place<V>,
+        cursor: &mut Cursor,
+        path: &mut Vec<u8>,
+        sink: &mut dyn Sink,
+    ) -> Result<bool, OutOfMemory> {
         let Some(namespace) = namespace.find(&self.namespaces) else {
             return Ok(false);
         };
         let root_mount = self.find(root.mount);
-        let mut path = Vec::new();
         while let Some(mount) = self.next_listed(namespace, cursor) {
             path.clear();
             let own_root = &self.mounts[mount].root;
-            let end = self.append_path_of(mount, own_root, root_mount, &root.dentry, &mut path)?;
+            let end = self.append_path_of(mount, own_root, root_mount, &root.dentry, path)?;
             if end == PathEnd::Root {
                 let record = self.record_of(mount, root_mount, &root.dentry);
-                self.write_line(table, &record, &path, sink)?;
+                self.write_line(table, &record, path, sink)?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// Writes lines until `text` holds at least `enough_bytes`, or the table ends: what a read(2) does. `false` at the end.
+    pub fn write_lines(
+        &self,
+        table: Table,
+        namespace: NamespaceId,
+        root: &Place<V>,
+        cursor: &mut Cursor,
+        enough_bytes: usize,
+        text: &mut Vec<u8>,
+    ) -> Result<bool, OutOfMemory> {
+        let mut path = Vec::new();
+        while text.len() < enough_bytes {
+            if !self.write_next_line_with(table, namespace, root, cursor, &mut path, text)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Writes a whole table.
     pub fn write_table(&self, table: Table, namespace: NamespaceId, root: &Place<V>, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         let mut cursor = Cursor::default();
-        while self.write_next_line(table, namespace, root, &mut cursor, sink)? {}
+        let mut path = Vec::new();
+        while self.write_next_line_with(table, namespace, root, &mut cursor, &mut path, sink)? {}
         Ok(())
     }
 
