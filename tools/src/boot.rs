@@ -1,5 +1,6 @@
 //! One boot of a kernel under QEMU: the console is followed live, and the boot's end is told apart from a hang and a panic.
 
+use crate::backtrace;
 use crate::console::Console;
 use anyhow::{Context, Result};
 use std::fmt;
@@ -151,7 +152,12 @@ pub fn boot(machine: &Machine, limits: Limits, closing: &dyn Fn(&str) -> bool, w
     // Harmless where QEMU has ended by itself.
     let _ = child.kill();
     let status = child.wait().context("cannot wait for QEMU")?;
-    Ok(recording.finish(status))
+    let mut recording = recording.finish(status);
+    if matches!(recording.end, End::Panic(_)) {
+        let named = backtrace::named(&machine.kernel, &recording.lines);
+        recording.lines.extend(named);
+    }
+    Ok(recording)
 }
 
 /// A thread for each of QEMU's outputs sends what it prints, in the pieces in which it comes.

@@ -7,7 +7,7 @@
 //! | where do the guest's programs come from? | [`packages`] |
 //! | what is in an image, and how is it written? | [`image`], [`guest`] |
 //! | which kernel? | [`kernel`] |
-//! | how does a boot run and end? | [`boot`], [`console`] |
+//! | how does a boot run and end? | [`boot`], [`console`], [`backtrace`] |
 //! | what does `make run` show? | [`demo`] |
 //! | what do others' programs print? | [`foreign`] |
 //! | where do two kernels differ? | [`compare`] |
@@ -22,6 +22,7 @@
 //! | does everything hold? | [`testing`] |
 //! | what does a person who waits see? | [`progress`] |
 
+pub mod backtrace;
 pub mod bad_input;
 pub mod bench;
 pub mod boot;

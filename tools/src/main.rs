@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use graft_tools::backtrace;
 use graft_tools::bad_input;
 use graft_tools::bench;
 use graft_tools::boot::{self, Limits, Machine, Unwatched, Watcher};
@@ -211,6 +212,10 @@ fn boot_and_show(machine: &Machine, limit_seconds: u64, until: Option<String>) -
     let closes = |line: &str| until.as_deref().is_some_and(|text| line.contains(text));
     let recording = boot::boot(machine, Limits { total, silence: total }, &closes, &mut Stream)?;
     let well = recording.end == boot::End::PoweredOff && (until.is_none() || recording.closed);
+    if let boot::End::Panic(_) = recording.end {
+        // The console was shown as it came, without the names of the backtrace's functions.
+        backtrace::named(&machine.kernel, &recording.lines).iter().for_each(|line| eprintln!("    {line}"));
+    }
     eprintln!("graft-tools: {} after {:.1} s", recording.end, recording.wall.as_secs_f64());
     Ok(well)
 }
@@ -339,14 +344,9 @@ fn run_suites(workspace: &Workspace, kernels: Kernels, filter: Option<&str>, con
     for &kernel in kernels.list() {
         let progress = Progress::new(console);
         let report = suites::run(workspace, kernel, &suites, filter, &progress)?;
-        report.failed.iter().for_each(|failure| progress.print(&format!("FAILED {failure}")));
-        progress.print(&format!(
-            "suites on {kernel}: {} passed, {} failed, {} left out",
-            report.passed,
-            report.failed.len(),
-            report.ignored
-        ));
-        well &= report.failed.is_empty() && report.passed > 0;
+        report.complaints().iter().for_each(|failure| progress.print(&format!("FAILED {failure}")));
+        progress.print(&format!("suites on {kernel}: {} passed, {} failed, {} left out", report.passed, report.failures(), report.ignored));
+        well &= report.failures() == 0 && report.passed > 0;
     }
     Ok(well)
 }

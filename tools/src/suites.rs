@@ -38,7 +38,7 @@ pub struct Suite {
     pub tests: Vec<String>,
 }
 
-/// How a suite's tests ended on one kernel.
+/// How the suites' tests ended on one kernel.
 #[derive(Debug, Clone, Default)]
 pub struct SuiteReport {
     /// How many passed.
@@ -47,6 +47,26 @@ pub struct SuiteReport {
     pub ignored: usize,
     /// Those that failed or never ended, each with the reason.
     pub failed: Vec<String>,
+    /// Those that never began.
+    pub not_run: Vec<String>,
+    /// Why they did not.
+    pub why_not_run: String,
+}
+
+impl SuiteReport {
+    /// How many tests did not pass that should have.
+    pub fn failures(&self) -> usize {
+        self.failed.len() + self.not_run.len()
+    }
+
+    /// What to print of the failures: the tests that did not run in one piece, since they have one reason.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = self.failed.clone();
+        if !self.not_run.is_empty() {
+            complaints.push(format!("{} tests did not run: {}\n{}", self.not_run.len(), self.not_run.join(", "), self.why_not_run));
+        }
+        complaints
+    }
 }
 
 /// Builds the test binaries of every package below `test-suites/`.
@@ -131,17 +151,20 @@ pub fn run(workspace: &Workspace, kernel: Kernel, suites: &[Suite], filter: Opti
         image.write(&file, Compression::None)?;
         let mut machine = Machine::new(kernel_file.clone(), Some(file));
         machine.arguments = "quiet".to_owned();
+        progress.say(&format!("booting {kernel} with the suites"));
         let mut watcher = SuiteWatcher { progress, kernel, total, done: total - count(&left), failed: report.failed.len() };
         let recording = boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), &mut watcher)?;
         workspace.keep_log(&format!("suites-{kernel}-{attempt}"), &recording.lines)?;
         let before = count(&left);
         take_results(&recording, &mut left, &mut report, kernel);
+        let end = recording.complaint().unwrap_or_else(|| "the guest went through its suites without them".to_owned());
+        report.why_not_run = format!("    {kernel}: {end}; the console's last lines:\n{}", recording.last_lines());
         if count(&left) == before {
             break;
         }
     }
     for tests in &left {
-        report.failed.extend(tests.names.iter().map(|name| format!("{} {name} on {kernel}: did not run", tests.suite.name)));
+        report.not_run.extend(tests.names.iter().map(|name| format!("{} {name}", tests.suite.name)));
     }
     Ok(report)
 }
@@ -300,6 +323,19 @@ mod tests {
         let hang = recording("graft-tools: begin abi\ntest a ... ok\ngraft-tools: end abi 0\ngraft-tools: done", End::Hang("no end"));
         take_results(&hang, &mut left, &mut report, Kernel::Graft);
         assert_eq!((report.passed, report.failed.len()), (1, 1));
+    }
+
+    #[test]
+    fn tests_that_did_not_run_are_failures_with_one_reason() {
+        let report = SuiteReport {
+            passed: 1,
+            failed: vec!["abi a on Graft".to_owned()],
+            not_run: vec!["abi b".to_owned(), "abi c".to_owned()],
+            why_not_run: "    Graft: hang".to_owned(),
+            ..SuiteReport::default()
+        };
+        assert_eq!(report.failures(), 3);
+        assert_eq!(report.complaints(), ["abi a on Graft", "2 tests did not run: abi b, abi c\n    Graft: hang"]);
     }
 
     #[test]

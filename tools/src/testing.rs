@@ -150,8 +150,8 @@ impl Parts<'_> {
         match suites::run(self.workspace, Kernel::Graft, &suites, None, self.progress) {
             Ok(report) => {
                 self.tally.passed += report.passed;
-                self.tally.failed += report.failed.len();
-                self.part.extend(report.failed);
+                self.tally.failed += report.failures();
+                self.part.extend(report.complaints());
             }
             Err(error) => {
                 // None of them could run.
