@@ -1,11 +1,13 @@
 //! Processes and threads, the scheduler, signals, credentials, namespaces, exec.
 
 pub mod accounting;
+pub mod capability;
 pub mod clone;
 pub mod credentials;
 pub mod exec;
 pub mod exit;
 pub mod futex;
+pub mod identity;
 pub mod init;
 pub mod itimer;
 pub mod namespaces;
@@ -13,6 +15,7 @@ pub mod oom;
 pub mod pid;
 pub mod pidfd;
 pub mod posix_timer;
+pub mod prctl;
 pub mod process;
 pub mod rlimit;
 pub mod run;
