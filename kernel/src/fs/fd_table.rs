@@ -1,7 +1,7 @@
 //! Descriptors: numbers that lead to open files. Shared by `CLONE_FILES`.
 
 use crate::errno::{Errno, Result};
-use crate::fs::OpenFile;
+use crate::fs::{OpenFile, lock};
 use crate::sync::SpinLock;
 use alloc::{sync::Arc, vec::Vec};
 
@@ -41,6 +41,13 @@ impl FdTable {
         Ok(number)
     }
 
+    /// Whether there is a free number below `limit`: `EMFILE`. A call that makes things asks before it makes them.
+    pub fn require_room(&self, limit: u64) -> Result<()> {
+        let slots = self.slots.lock();
+        let free = slots.iter().position(Option::is_none).unwrap_or(slots.len());
+        number_below(free, limit).map(|_| ()).ok_or(Errno::MFILE)
+    }
+
     /// Puts `file` at `fd` (`dup2`), giving back what was there. `EBADF` at or above `limit`.
     pub fn replace(&self, fd: Fd, file: Arc<OpenFile>, close_on_exec: bool, limit: u64) -> Result<Option<Arc<OpenFile>>> {
         let index = usize::try_from(fd).map_err(|_| Errno::BADF)?;
@@ -52,11 +59,19 @@ impl FdTable {
         Ok(slots[index].replace(Slot { file, close_on_exec }).map(|slot| slot.file))
     }
 
-    /// Takes a file out. `EBADF` if there is none.
+    /// Takes a file out without closing it. `EBADF` if there is none.
     pub fn remove(&self, fd: Fd) -> Result<Arc<OpenFile>> {
         let index = usize::try_from(fd).map_err(|_| Errno::BADF)?;
         let taken = self.slots.lock().get_mut(index).and_then(Option::take);
         taken.map(|slot| slot.file).ok_or(Errno::BADF)
+    }
+
+    /// `close(2)`: the descriptor is gone whatever the filesystem answers.
+    pub fn close(&self, fd: Fd) -> Result<()> {
+        let file = self.remove(fd)?;
+        let result = file.descriptor_closed();
+        lock::close_descriptor(&file.inode, self);
+        result
     }
 
     /// Whether exec closes it.
@@ -78,11 +93,15 @@ impl FdTable {
         Ok(Arc::new(Self { slots: SpinLock::new(copy) }))
     }
 
-    /// Takes out what exec closes. The caller closes each with [`OpenFile::descriptor_closed`].
+    /// Takes out what exec closes. The caller tells each with [`OpenFile::descriptor_closed`].
     pub fn take_close_on_exec(&self) -> Vec<Arc<OpenFile>> {
-        let mut slots = self.slots.lock();
-        let closing = slots.iter_mut().filter(|slot| slot.as_ref().is_some_and(|slot| slot.close_on_exec));
-        closing.filter_map(Option::take).map(|slot| slot.file).collect()
+        let closing: Vec<_> = {
+            let mut slots = self.slots.lock();
+            let closing = slots.iter_mut().filter(|slot| slot.as_ref().is_some_and(|slot| slot.close_on_exec));
+            closing.filter_map(Option::take).map(|slot| slot.file).collect()
+        };
+        closing.iter().for_each(|file| lock::close_descriptor(&file.inode, self));
+        closing
     }
 
     /// All open numbers, in order, for `/proc/PID/fd` and `close_range`.
@@ -116,7 +135,9 @@ impl Drop for FdTable {
     /// The last thread that used the table is gone: its files are closed as `close(2)` would.
     fn drop(&mut self) {
         for slot in core::mem::take(self.slots.get_mut()).into_iter().flatten() {
-            slot.file.descriptor_closed();
+            lock::close_descriptor(&slot.file.inode, self);
+            // Nobody is there to be told of an error.
+            let _ = slot.file.descriptor_closed();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Open file descriptions (`open(2)`): what descriptors refer to.
 
 use crate::errno::{Errno, Result};
-use crate::fs::{Inode, Path, PollEvents, PollTable, mount};
+use crate::fs::{Inode, Path, PollEvents, PollTable, lock, mount};
 use crate::mm::IoBuffer;
 use crate::mm::address_space::{MappedFile, Mappings, PageSource};
 use crate::task::{Credentials, SleepMutex};
@@ -125,12 +125,14 @@ impl OpenFile {
         self.flags().contains(OpenFlags::PATH)
     }
 
-    /// A descriptor of the file was taken out of a table: `flush` of the filesystem, and the process's record locks.
+    /// Whether operations must not block.
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// A descriptor of the file was taken out of a table: `flush` of the filesystem. (The table sees to the record locks.)
     pub fn descriptor_closed(&self) -> Result<()> {
-        if self.is_path_only() {
-            return Ok(());
-        }
-        self.ops.flush(self)
+        if self.is_path_only() { Ok(()) } else { self.ops.flush(self) }
     }
 
     /// The file as something that can be mapped; `ENODEV` if it cannot. Holding the description keeps the mount busy (U7).
@@ -148,8 +150,9 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         if !self.is_path_only() {
-            self.ops.clone().release(self);
+            lock::release_file(self);
         }
+        self.ops.clone().release(self);
         if self.holds_write_access {
             self.inode.release_write_access();
             mount::release_write_access(self.path.mount());

@@ -16,6 +16,7 @@ pub mod initramfs;
 pub mod inode;
 pub mod inotify;
 pub mod internal;
+pub mod io;
 pub mod lock;
 pub mod memfd;
 pub mod mount;

@@ -30,6 +30,9 @@ impl OpenHow {
         let mut flags = OpenFlags::from_bits_truncate(flags);
         if flags.contains(OpenFlags::PATH) {
             flags &= PATH_FLAGS;
+        } else {
+            // Every 64-bit program opens so.
+            flags |= OpenFlags::LARGEFILE;
         }
         let makes_file = flags.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE);
         Self { flags, mode: if makes_file { mode & 0o7777 } else { 0 }, resolve: Resolve::empty() }

@@ -1,9 +1,12 @@
 //! Who may do what with a file: mode bits, capabilities, sticky directories (`path_resolution(7)`, `capabilities(7)`).
 
 use crate::errno::{Errno, Result};
-use crate::fs::{Attributes, FileType, Inode};
+use crate::fs::walk::{self, LookupFlags, Start};
+use crate::fs::{Attributes, FileType, Inode, mount};
 use crate::task::{Capabilities, Credentials};
+use alloc::sync::Arc;
 use bitflags::bitflags;
+use graft::flags::MountFlags;
 
 bitflags! {
     /// What somebody wants to do: `R_OK`, `W_OK`, `X_OK` of `access(2)`.
@@ -144,7 +147,34 @@ pub fn with_real_ids(credentials: &Credentials) -> Credentials {
     let mut real = credentials.clone();
     real.filesystem_uid = credentials.uid;
     real.filesystem_gid = credentials.gid;
+    if credentials.securebits & NO_SETUID_FIXUP != 0 {
+        return real;
+    }
     let is_root = credentials.user_namespace.uid_from_global(credentials.uid) == Some(0);
     real.effective = if is_root { credentials.permitted } else { Capabilities::empty() };
     real
+}
+
+/// `SECBIT_NO_SETUID_FIXUP` (`capabilities(7)`): ids do not govern capabilities.
+const NO_SETUID_FIXUP: u32 = 1 << 2;
+
+/// `faccessat2(2)`: may the caller do this with the file? `effective`: as who it acts, not as who started it.
+pub fn check_access(directory_fd: i32, name: &[u8], flags: LookupFlags, access: Access, effective: bool) -> Result<()> {
+    let mut start = Start::of_current(directory_fd, name)?;
+    if !effective {
+        start.credentials = Arc::new(with_real_ids(&start.credentials));
+    }
+    let credentials = start.credentials.clone();
+    let place = walk::lookup_from(start, name, flags)?;
+    let inode = place.inode().ok_or(Errno::NOENT)?;
+    if access.is_empty() {
+        return Ok(());
+    }
+    let runs_regular = access.contains(Access::EXECUTE) && inode.file_type == FileType::Regular;
+    if runs_regular && mount::flags(place.mount()).contains(MountFlags::NOEXEC) {
+        return Err(Errno::ACCES);
+    }
+    check(&inode, &credentials, access)?;
+    let kept_on_disk = matches!(inode.file_type, FileType::Regular | FileType::Directory | FileType::Symlink);
+    if access.contains(Access::WRITE) && kept_on_disk && mount::is_read_only(&place) { Err(Errno::ROFS) } else { Ok(()) }
 }

@@ -6,6 +6,7 @@ mod attributes;
 mod credentials;
 mod directory;
 mod event;
+mod file_control;
 mod file_io;
 mod file_names;
 mod futex;
@@ -19,8 +20,10 @@ mod process;
 mod sched;
 mod signal;
 mod socket;
+mod stat;
 mod system;
 mod time;
+mod xattr;
 
 use crate::errno::{Errno, Result};
 use crate::sync::{Lazy, SpinLock};
@@ -52,6 +55,7 @@ const FAMILIES: &[&[Entry]] = &[
     credentials::TABLE,
     directory::TABLE,
     event::TABLE,
+    file_control::TABLE,
     file_io::TABLE,
     file_names::TABLE,
     futex::TABLE,
@@ -65,8 +69,10 @@ const FAMILIES: &[&[Entry]] = &[
     sched::TABLE,
     signal::TABLE,
     socket::TABLE,
+    stat::TABLE,
     system::TABLE,
     time::TABLE,
+    xattr::TABLE,
 ];
 
 /// Which missing calls were logged already.
@@ -82,6 +88,17 @@ pub fn dispatch(number: u64, arguments: &Arguments) -> Result<u64> {
             Err(Errno::NOSYS)
         }
     }
+}
+
+/// For structures that may grow: what a program passes beyond the `known_bytes` must be zero, and the whole no longer than a page.
+/// `E2BIG` otherwise.
+fn require_zeros_beyond(address: u64, known_bytes: u64, size_bytes: u64) -> Result<()> {
+    let rest = size_bytes.saturating_sub(known_bytes);
+    if size_bytes > crate::mm::PAGE_SIZE_BYTES as u64 {
+        return Err(Errno::TOOBIG);
+    }
+    let beyond = crate::mm::UserPointer::<u8>::new(address.wrapping_add(known_bytes)).read_vec(rest as usize)?;
+    if beyond.iter().all(|&byte| byte == 0) { Ok(()) } else { Err(Errno::TOOBIG) }
 }
 
 fn note_missing(number: u64) {

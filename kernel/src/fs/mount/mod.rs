@@ -13,9 +13,11 @@ use crate::errno::{Errno, Result};
 use crate::fs::{Dentry, Path, SuperBlock};
 use crate::sync::{Lazy, RwLock};
 use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::Ordering;
 use graft::flags::MountFlags;
 use graft::views::PathEnd;
 use graft::{MountId, NamespaceId, Place, Refusal};
+use linux_raw_sys::general as sys;
 
 pub use boot::{init, kernel_mount};
 pub use namespace::{enter_place, make_copy, release};
@@ -130,6 +132,35 @@ pub fn number(mount: MountId) -> u32 {
     forest().read().mount_number(mount).unwrap_or(0)
 }
 
+/// The number of a mount that is never used again (X16).
+pub fn unique_id(mount: MountId) -> u64 {
+    forest().read().unique_id(mount).unwrap_or(0)
+}
+
+/// What `statfs(2)` tells of a mount and its superblock (W13).
+pub fn statistics_flags(path: &Path) -> u64 {
+    let flags = flags(path.mount());
+    let superblock = superblock(path.mount()).map_or(0, |superblock| superblock.flags.load(Ordering::Relaxed));
+    // ro, sync and mand have the same bits here and in mount(2).
+    let mut shown = superblock & (sys::MS_RDONLY | sys::MS_SYNCHRONOUS | sys::MS_MANDLOCK);
+    let pairs = [
+        (MountFlags::RDONLY, 0x1),
+        (MountFlags::NOSUID, 0x2),
+        (MountFlags::NODEV, 0x4),
+        (MountFlags::NOEXEC, 0x8),
+        (MountFlags::NOATIME, 0x400),
+        (MountFlags::NODIRATIME, 0x800),
+        (MountFlags::RELATIME, 0x1000),
+        (MountFlags::NOSYMFOLLOW, 0x2000),
+    ];
+    for (flag, bit) in pairs {
+        if flags.contains(flag) {
+            shown |= bit;
+        }
+    }
+    u64::from(shown)
+}
+
 /// The superblock of a mount.
 pub fn superblock(mount: MountId) -> Option<Arc<SuperBlock>> {
     forest().read().superblock(mount).map(|active| active.superblock().clone())
@@ -174,7 +205,7 @@ impl Drop for WriteAccess {
 
 /// Whether a dentry is a mountpoint of the current thread's namespace (L16): then its name may not be taken away.
 pub fn is_local_mountpoint(dentry: &Arc<Dentry>) -> bool {
-    if dentry.mounted.load(core::sync::atomic::Ordering::Relaxed) == 0 {
+    if dentry.mounted.load(Ordering::Relaxed) == 0 {
         return false;
     }
     let namespace = current_namespace();
@@ -183,7 +214,7 @@ pub fn is_local_mountpoint(dentry: &Arc<Dentry>) -> bool {
 
 /// A dentry was removed or replaced: what other namespaces have mounted on it goes (L17).
 pub fn detach_mounts(dentry: &Arc<Dentry>) {
-    if dentry.mounted.load(core::sync::atomic::Ordering::Relaxed) == 0 {
+    if dentry.mounted.load(Ordering::Relaxed) == 0 {
         return;
     }
     let released = forest().write().detach_mounts(dentry);

@@ -204,7 +204,7 @@ fn remount_bind(target: &Path, flags: u32) -> Result<()> {
 fn remount(target: &Path, flags: u32, data: &[u8]) -> Result<()> {
     let at = place(target);
     let wanted = remount_flags(flags);
-    as_caller(|caller| forest().read().check_remount(caller, &at, &wanted)).map_err(refused("remount"))?;
+    as_caller(|caller| forest().read().check_remount(caller, &at, wanted)).map_err(refused("remount"))?;
     let superblock = super::superblock(target.mount()).ok_or(Errno::INVAL)?;
     let collected = Collected::from_data(superblock.file_system, data)?;
     let flags = collected.apply_to(flags & SUPERBLOCK_FLAGS);
@@ -235,6 +235,11 @@ fn has_writers(superblock: &Arc<SuperBlock>) -> bool {
     let active = ActiveSuperBlock::new(superblock.clone());
     let open_for_writing = forest().read().superblock_has_writers(&active);
     open_for_writing || superblock.unlinked_open.load(Ordering::Relaxed) != 0
+}
+
+/// The flags of `umount2(2)`: `EINVAL` for unknown ones (U1).
+pub fn check_umount_flags(flags: u32) -> Result<()> {
+    UmountFlags::from_bits(flags).map(|_| ()).ok_or(Errno::INVAL)
 }
 
 /// `umount2(2)` (U).
