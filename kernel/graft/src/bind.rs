@@ -58,17 +58,11 @@ impl<V: Vfs> Forest<V> {
     /// Whether a mount locked to its place is on `mount`, at or below the dentry (K5). Cost: the mount's children, if any was ever
     /// locked; else none.
     pub(crate) fn has_locked_children(&self, mount: MountSlot<V>, dentry: &V::Dentry) -> bool {
-        let may_have = self.mounts[mount]
-            .state
-            .contains(State::HAD_LOCKED_CHILDREN);
+        let may_have = self.mounts[mount].state.contains(State::HAD_LOCKED_CHILDREN);
         may_have
             && self.children(mount).any(|child| {
                 let child = &self.mounts[child];
-                child.is_mount_locked()
-                    && child
-                        .mountpoint
-                        .as_ref()
-                        .is_some_and(|at| self.vfs.is_below(at, dentry))
+                child.is_mount_locked() && child.mountpoint.as_ref().is_some_and(|at| self.vfs.is_below(at, dentry))
             })
     }
 

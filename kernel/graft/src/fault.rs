@@ -17,16 +17,12 @@ pub struct FaultInjector<V> {
 impl<V: Vfs> FaultInjector<V> {
     /// An injector in front of `inner` that refuses nothing yet.
     pub fn new(inner: V) -> Self {
-        Self {
-            inner,
-            requests_to_grant: AtomicU32::new(NEVER),
-        }
+        Self { inner, requests_to_grant: AtomicU32::new(NEVER) }
     }
 
     /// Grants so many requests more, then refuses all that follow.
     pub fn refuse_after(&self, requests: u32) {
-        self.requests_to_grant
-            .store(requests.min(NEVER - 1), Ordering::Relaxed);
+        self.requests_to_grant.store(requests.min(NEVER - 1), Ordering::Relaxed);
     }
 
     /// Refuses nothing any more.
@@ -45,9 +41,7 @@ impl<V: Vfs> FaultInjector<V> {
             0 => None,
             left => Some(left - 1),
         };
-        self.requests_to_grant
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend)
-            .is_ok()
+        self.requests_to_grant.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
     }
 
     fn asked(&self, _question: &'static str) {}
@@ -56,10 +50,7 @@ impl<V: Vfs> FaultInjector<V> {
 impl<V: Clone> Clone for FaultInjector<V> {
     fn clone(&self) -> Self {
         let requests_to_grant = AtomicU32::new(self.requests_to_grant.load(Ordering::Relaxed));
-        Self {
-            inner: self.inner.clone(),
-            requests_to_grant,
-        }
+        Self { inner: self.inner.clone(), requests_to_grant }
     }
 }
 
@@ -71,11 +62,7 @@ impl<V: Vfs> Vfs for FaultInjector<V> {
     }
 
     fn charge(&self, bytes: usize) -> Result<(), OutOfMemory> {
-        if self.grants() {
-            self.inner.charge(bytes)
-        } else {
-            Err(OutOfMemory)
-        }
+        if self.grants() { self.inner.charge(bytes) } else { Err(OutOfMemory) }
     }
 
     fn charge_namespace(&self, owner: &V::UserNamespace) -> bool {

@@ -99,10 +99,7 @@ impl<V: Vfs> Forest<V> {
             ensure!(next.previous_peer == Some(slot) && next.group == mount.group, "O8: ring broken at {slot:?}");
         }
         // A slave can be unbindable after all: MOVE_MOUNT_SET_GROUP clears the mark only of what becomes shared (A8).
-        ensure!(
-            !mount.is_unbindable() || !mount.is_shared(),
-            "O11: {slot:?} is unbindable and shared"
-        );
+        ensure!(!mount.is_unbindable() || !mount.is_shared(), "O11: {slot:?} is unbindable and shared");
         if let Some(master) = mount.master {
             ensure!(self.mounts[master].is_shared(), "O11: the master of {slot:?} is not shared");
             ensure!(self.slaves(master).any(|slave| slave == slot), "O9: {slot:?} is not in its master's list");

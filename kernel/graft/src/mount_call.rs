@@ -38,11 +38,7 @@ impl MountCall {
     ///
     /// Errors: `MS_NOUSER` (F4b). Permission is asked between that and the dispatch, but nothing in the dispatch fails.
     pub fn decode(word: u64) -> Result<(MountCallFlags, Self), Refusal> {
-        let word = if word & MAGIC_MASK == MAGIC {
-            word & !MAGIC_MASK
-        } else {
-            word
-        };
+        let word = if word & MAGIC_MASK == MAGIC { word & !MAGIC_MASK } else { word };
         let flags = MountCallFlags::from_bits_retain(word);
         require(!flags.contains(MountCallFlags::NOUSER), Rule::NoUser)?;
         Ok((flags, Self::dispatch(flags)))
@@ -60,10 +56,7 @@ impl MountCall {
         } else if flags.contains(Flag::BIND) {
             Self::Bind { recursive }
         } else if flags.intersects(types) {
-            Self::ChangeType {
-                to: propagation_type(flags),
-                recursive,
-            }
+            Self::ChangeType { to: propagation_type(flags), recursive }
         } else if flags.contains(Flag::MOVE) {
             Self::Move
         } else {
@@ -98,10 +91,7 @@ fn mount_flags(call: MountCallFlags) -> MountFlags {
 fn remount_flags(call: MountCallFlags) -> RemountFlags {
     use MountCallFlags as Flag;
     let atime = Flag::NOATIME | Flag::NODIRATIME | Flag::RELATIME | Flag::STRICTATIME;
-    RemountFlags {
-        flags: mount_flags(call),
-        keeps_atime: !call.intersects(atime),
-    }
+    RemountFlags { flags: mount_flags(call), keeps_atime: !call.intersects(atime) }
 }
 
 /// C1: exactly one type, and nothing besides but `MS_REC` and `MS_SILENT`.
@@ -130,10 +120,7 @@ mod tests {
         let word = 0xC0ED_0000 | MountCallFlags::NOSUID.bits();
         let (flags, call) = MountCall::decode(word).unwrap();
         assert_eq!(flags, MountCallFlags::NOSUID);
-        assert_eq!(
-            call,
-            MountCall::New(MountFlags::NOSUID | MountFlags::RELATIME)
-        );
+        assert_eq!(call, MountCall::New(MountFlags::NOSUID | MountFlags::RELATIME));
     }
 
     /// F4b
@@ -147,31 +134,13 @@ mod tests {
     #[test]
     fn the_first_operation_that_matches_wins() {
         use MountCallFlags as Flag;
-        assert_eq!(
-            decode(Flag::BIND | Flag::SHARED),
-            MountCall::Bind { recursive: false }
-        );
-        assert_eq!(
-            decode(Flag::BIND | Flag::MOVE | Flag::REC),
-            MountCall::Bind { recursive: true }
-        );
-        assert!(matches!(
-            decode(Flag::REMOUNT | Flag::SHARED),
-            MountCall::Remount(_)
-        ));
-        assert!(matches!(
-            decode(Flag::REMOUNT | Flag::BIND),
-            MountCall::RemountBind(_)
-        ));
-        assert!(matches!(
-            decode(Flag::SHARED | Flag::MOVE),
-            MountCall::ChangeType { to: Err(_), .. }
-        ));
+        assert_eq!(decode(Flag::BIND | Flag::SHARED), MountCall::Bind { recursive: false });
+        assert_eq!(decode(Flag::BIND | Flag::MOVE | Flag::REC), MountCall::Bind { recursive: true });
+        assert!(matches!(decode(Flag::REMOUNT | Flag::SHARED), MountCall::Remount(_)));
+        assert!(matches!(decode(Flag::REMOUNT | Flag::BIND), MountCall::RemountBind(_)));
+        assert!(matches!(decode(Flag::SHARED | Flag::MOVE), MountCall::ChangeType { to: Err(_), .. }));
         assert_eq!(decode(Flag::MOVE), MountCall::Move);
-        let slave = MountCall::ChangeType {
-            to: Ok(PropagationType::Slave),
-            recursive: true,
-        };
+        let slave = MountCall::ChangeType { to: Ok(PropagationType::Slave), recursive: true };
         assert_eq!(decode(Flag::SLAVE | Flag::REC | Flag::SILENT), slave);
     }
 
@@ -181,10 +150,7 @@ mod tests {
         use MountCallFlags as Flag;
         assert_eq!(decode(Flag::empty()), MountCall::New(MountFlags::RELATIME));
         assert_eq!(decode(Flag::NOATIME), MountCall::New(MountFlags::NOATIME));
-        assert_eq!(
-            decode(Flag::NOATIME | Flag::STRICTATIME),
-            MountCall::New(MountFlags::empty())
-        );
+        assert_eq!(decode(Flag::NOATIME | Flag::STRICTATIME), MountCall::New(MountFlags::empty()));
         let nodiratime = MountFlags::RELATIME | MountFlags::NODIRATIME;
         assert_eq!(decode(Flag::NODIRATIME), MountCall::New(nodiratime));
     }
@@ -193,18 +159,9 @@ mod tests {
     #[test]
     fn a_remount_without_atime_flags_keeps_them() {
         use MountCallFlags as Flag;
-        let flags = RemountFlags {
-            flags: MountFlags::RDONLY | MountFlags::RELATIME,
-            keeps_atime: true,
-        };
-        assert_eq!(
-            decode(Flag::REMOUNT | Flag::BIND | Flag::RDONLY),
-            MountCall::RemountBind(flags)
-        );
-        let flags = RemountFlags {
-            keeps_atime: false,
-            ..flags
-        };
+        let flags = RemountFlags { flags: MountFlags::RDONLY | MountFlags::RELATIME, keeps_atime: true };
+        assert_eq!(decode(Flag::REMOUNT | Flag::BIND | Flag::RDONLY), MountCall::RemountBind(flags));
+        let flags = RemountFlags { keeps_atime: false, ..flags };
         let asked = Flag::REMOUNT | Flag::BIND | Flag::RDONLY | Flag::RELATIME;
         assert_eq!(decode(asked), MountCall::RemountBind(flags));
     }

@@ -54,10 +54,7 @@ impl<V: Vfs, F: Fn(Traced)> Vfs for Tracer<V, F> {
 
     fn mountpoint_changed(&self, dentry: &V::Dentry, is_mountpoint: bool) {
         let dentry_key = self.inner.dentry_key(dentry);
-        (self.show)(Traced::MountpointChanged {
-            dentry_key,
-            is_mountpoint,
-        });
+        (self.show)(Traced::MountpointChanged { dentry_key, is_mountpoint });
         self.inner.mountpoint_changed(dentry, is_mountpoint);
     }
 

@@ -8,9 +8,7 @@ use graft::flags::{MountFlags, PropagationType, SuperblockTraits, UmountFlags};
 use graft::memory_vfs::{DentryNumber, MemoryVfs, RootIn, UserNamespace};
 use graft::seam::DentryKind;
 use graft::views::Table;
-use graft::{
-    AttributeChange, Caller, Forest, MountId, NamespaceId, NewMount, Refusal, Rule, UmountOutcome,
-};
+use graft::{AttributeChange, Caller, Forest, MountId, NamespaceId, NewMount, Refusal, Rule, UmountOutcome};
 
 type Place = graft::Place<MemoryVfs>;
 
@@ -89,30 +87,15 @@ impl World {
         let spots = names.map(|name| vfs.create(root, name, DentryKind::Directory).unwrap());
         let mut deep = Vec::new();
         for number in 0..TREE {
-            deep.push(
-                vfs.create(spots[3], &format!("d{number}"), DentryKind::Directory)
-                    .unwrap(),
-            );
+            deep.push(vfs.create(spots[3], &format!("d{number}"), DentryKind::Directory).unwrap());
         }
         vfs.create(root, "m", DentryKind::Directory).unwrap();
-        let new = NewMount {
-            superblock,
-            root,
-            source: None,
-            flags: MountFlags::RELATIME,
-        };
+        let new = NewMount { superblock, root, source: None, flags: MountFlags::RELATIME };
         let mut forest = Forest::new(vfs);
         let (namespace, rootfs) = forest.create_namespace(&UserNamespace(0), &new).unwrap();
         let root = Place::new(rootfs, root);
-        let mut world = Self {
-            forest,
-            namespace,
-            root: root.clone(),
-            shared: root.clone(),
-            private: root.clone(),
-            peer: root.clone(),
-            detached: root,
-        };
+        let mut world =
+            Self { forest, namespace, root: root.clone(), shared: root.clone(), private: root.clone(), peer: root.clone(), detached: root };
         world.populate(spots, &deep);
         world
     }
@@ -120,12 +103,7 @@ impl World {
     fn populate(&mut self, spots: [DentryNumber; 5], deep: &[DentryNumber]) {
         let [shared, peer, slave, private, _] = spots;
         let on_root = |dentry| Place::new(self.root.mount, dentry);
-        let (shared, peer, slave, private) = (
-            on_root(shared),
-            on_root(peer),
-            on_root(slave),
-            on_root(private),
-        );
+        let (shared, peer, slave, private) = (on_root(shared), on_root(peer), on_root(slave), on_root(private));
         let root = self.root.clone();
         self.shared = self.bind(&root, &shared);
         self.make(&self.shared.clone(), PropagationType::Shared);
@@ -156,39 +134,24 @@ impl World {
 
     /// A directory `name` of the filesystem, seen through a mount.
     fn spot(&self, mount: MountId, name: &str) -> Place {
-        Place::new(
-            mount,
-            self.forest.vfs().lookup(self.root.dentry, name).unwrap(),
-        )
+        Place::new(mount, self.forest.vfs().lookup(self.root.dentry, name).unwrap())
     }
 }
 
 fn caller(root: &Place, namespace: NamespaceId) -> Caller<'_, MemoryVfs> {
-    Caller {
-        namespace,
-        root,
-        credentials: &ADMIN,
-    }
+    Caller { namespace, root, credentials: &ADMIN }
 }
 
 /// Runs an operation with 0, 1, 2, … allocations granted, until it succeeds. Each refusal must be for memory and change nothing.
-fn all_or_nothing<T>(
-    prepare: impl Fn(&mut World),
-    operation: impl Fn(&mut World, &Caller<'_, MemoryVfs>) -> Result<T, Refusal>,
-) {
+fn all_or_nothing<T>(prepare: impl Fn(&mut World), operation: impl Fn(&mut World, &Caller<'_, MemoryVfs>) -> Result<T, Refusal>) {
     let mut prepared = World::new();
     prepare(&mut prepared);
     for granted in 0.. {
         let mut world = prepared.clone();
         let root = world.root.clone();
         let namespace = world.namespace;
-        let outcome = with_allocations(granted, || {
-            operation(&mut world, &caller(&root, namespace)).map(drop)
-        });
-        world
-            .forest
-            .check_invariants()
-            .unwrap_or_else(|broken| panic!("{granted} allocations: {broken}"));
+        let outcome = with_allocations(granted, || operation(&mut world, &caller(&root, namespace)).map(drop));
+        world.forest.check_invariants().unwrap_or_else(|broken| panic!("{granted} allocations: {broken}"));
         match outcome {
             Ok(()) => {
                 println!("{granted} allocations suffice");
@@ -196,15 +159,8 @@ fn all_or_nothing<T>(
                 return;
             }
             Err(refusal) => {
-                assert_eq!(
-                    refusal.rule,
-                    Rule::OutOfMemory,
-                    "with {granted} allocations"
-                );
-                assert!(
-                    world.forest == prepared.forest,
-                    "{granted} allocations: the refusal left a trace"
-                );
+                assert_eq!(refusal.rule, Rule::OutOfMemory, "with {granted} allocations");
+                assert!(world.forest == prepared.forest, "{granted} allocations: the refusal left a trace");
             }
         }
         assert!(granted < 1_000, "the operation never succeeds");
@@ -215,21 +171,12 @@ fn all_or_nothing<T>(
 fn new_mount() {
     all_or_nothing(
         |world| {
-            world.forest.vfs_mut().new_superblock_owned(
-                "tmpfs",
-                UserNamespace(0),
-                SuperblockTraits::empty(),
-            );
+            world.forest.vfs_mut().new_superblock_owned("tmpfs", UserNamespace(0), SuperblockTraits::empty());
         },
         |world, caller| {
             let superblock = *world.forest.superblock(world.root.mount).unwrap();
             let spot = world.spot(world.shared.mount, "m");
-            let new = NewMount {
-                superblock,
-                root: world.root.dentry,
-                source: None,
-                flags: MountFlags::RDONLY,
-            };
+            let new = NewMount { superblock, root: world.root.dentry, source: None, flags: MountFlags::RDONLY };
             world.forest.new_mount(caller, &new, &spot)
         },
     );
@@ -289,23 +236,14 @@ fn make_a_tree_shared() {
         |_| (),
         |world, caller| {
             let target = world.private.clone();
-            world
-                .forest
-                .change_type(caller, &target, PropagationType::Shared, true)
+            world.forest.change_type(caller, &target, PropagationType::Shared, true)
         },
     );
 }
 
 #[test]
 fn copy_a_namespace() {
-    all_or_nothing(
-        |_| (),
-        |world, _| {
-            world
-                .forest
-                .copy_namespace(world.namespace, &UserNamespace(0), [world.root.mount; 2])
-        },
-    );
+    all_or_nothing(|_| (), |world, _| world.forest.copy_namespace(world.namespace, &UserNamespace(0), [world.root.mount; 2]));
 }
 
 #[test]
@@ -330,12 +268,7 @@ fn mount_detached() {
         },
         |world, caller| {
             let superblock = *world.forest.superblock(world.root.mount).unwrap();
-            let new = NewMount {
-                superblock,
-                root: world.root.dentry,
-                source: None,
-                flags: MountFlags::empty(),
-            };
+            let new = NewMount { superblock, root: world.root.dentry, source: None, flags: MountFlags::empty() };
             world.forest.fsmount(caller, &new)
         },
     );
@@ -381,10 +314,7 @@ fn a_table_in_proc() {
         |_| (),
         |world, _| {
             let mut text = Vec::new();
-            let written =
-                world
-                    .forest
-                    .write_table(Table::Mountinfo, world.namespace, &world.root, &mut text);
+            let written = world.forest.write_table(Table::Mountinfo, world.namespace, &world.root, &mut text);
             written.map_err(Refusal::from)
         },
     );
@@ -402,22 +332,12 @@ fn umount_with_a_survivor() {
     world.make(&top, PropagationType::Private);
     let upper = world.bind(&root, &top);
     let without_memory = with_allocations(0, || {
-        let caller = Caller {
-            namespace: world.namespace,
-            root: &root,
-            credentials: &ADMIN,
-        };
-        world
-            .forest
-            .umount(&caller, &lower, UmountFlags::empty(), 0)
+        let caller = Caller { namespace: world.namespace, root: &root, credentials: &ADMIN };
+        world.forest.umount(&caller, &lower, UmountFlags::empty(), 0)
     });
     match without_memory {
         Ok(UmountOutcome::Unmounted(_)) => {
-            assert_eq!(
-                world.forest.parent(upper.mount),
-                Some(world.peer.mount),
-                "the survivor slid down"
-            );
+            assert_eq!(world.forest.parent(upper.mount), Some(world.peer.mount), "the survivor slid down");
         }
         Ok(UmountOutcome::RemountRootReadOnly(_)) => panic!("not the root"),
         Err(refusal) => assert_eq!(refusal.rule, Rule::OutOfMemory),
@@ -429,10 +349,7 @@ fn umount_with_a_survivor() {
 #[test]
 fn what_must_not_fail_needs_no_memory() {
     let mut world = World::new();
-    let copy = world
-        .forest
-        .copy_namespace(world.namespace, &UserNamespace(0), [world.root.mount; 2])
-        .unwrap();
+    let copy = world.forest.copy_namespace(world.namespace, &UserNamespace(0), [world.root.mount; 2]).unwrap();
     assert!(world.forest.unpin_namespace(copy.namespace));
     let living = world.forest.mounts().count();
     with_allocations(0, || {
@@ -440,32 +357,14 @@ fn what_must_not_fail_needs_no_memory() {
         drop(world.forest.dissolve(world.detached.mount));
         assert!(world.forest.unpin(world.detached.mount));
         drop(world.forest.reap(world.detached.mount));
-        let caller = Caller {
-            namespace: world.namespace,
-            root: &world.root,
-            credentials: &ADMIN,
-        };
-        let outcome = world
-            .forest
-            .umount(&caller, &world.private, UmountFlags::DETACH, 0);
+        let caller = Caller { namespace: world.namespace, root: &world.root, credentials: &ADMIN };
+        let outcome = world.forest.umount(&caller, &world.private, UmountFlags::DETACH, 0);
         assert!(matches!(outcome, Ok(UmountOutcome::Unmounted(_))));
     });
     world.forest.check_invariants().unwrap();
     let gone = living - world.forest.mounts().count();
-    assert_eq!(
-        gone,
-        3 * (TREE + 1) + 4,
-        "the namespace, the detached tree and the private tree"
-    );
-    let spot = world
-        .forest
-        .vfs()
-        .lookup(world.root.dentry, "spot")
-        .unwrap();
-    assert_eq!(
-        world.forest.detach_mounts(&spot).dead_mounts(),
-        gone,
-        "the dead were kept for a bag with room"
-    );
+    assert_eq!(gone, 3 * (TREE + 1) + 4, "the namespace, the detached tree and the private tree");
+    let spot = world.forest.vfs().lookup(world.root.dentry, "spot").unwrap();
+    assert_eq!(world.forest.detach_mounts(&spot).dead_mounts(), gone, "the dead were kept for a bag with room");
     world.forest.check_invariants().unwrap();
 }

@@ -27,20 +27,9 @@ type Question = Box<dyn Fn(Traced)>;
 fn directories(vfs: &mut MemoryVfs, count: usize) -> (NewMount<MemoryVfs>, Vec<DentryNumber>) {
     let superblock = vfs.new_superblock("tmpfs");
     let root = vfs.root_of(superblock);
-    let make = |number: usize| {
-        vfs.create(root, &format!("d{number}"), DentryKind::Directory)
-            .unwrap()
-    };
+    let make = |number: usize| vfs.create(root, &format!("d{number}"), DentryKind::Directory).unwrap();
     let directories = (0..count).map(make).collect();
-    (
-        NewMount {
-            superblock,
-            root,
-            source: None,
-            flags: MountFlags::RELATIME,
-        },
-        directories,
-    )
+    (NewMount { superblock, root, source: None, flags: MountFlags::RELATIME }, directories)
 }
 
 fn plain(count: usize) -> Plain<MemoryVfs> {
@@ -48,12 +37,7 @@ fn plain(count: usize) -> Plain<MemoryVfs> {
     let (new, directories) = directories(&mut vfs, count);
     let mut forest = Forest::new(vfs);
     let (namespace, mount) = forest.create_namespace(&UserNamespace(0), &new).unwrap();
-    Plain {
-        forest,
-        namespace,
-        root: graft::Place::new(mount, new.root),
-        directories,
-    }
+    Plain { forest, namespace, root: graft::Place::new(mount, new.root), directories }
 }
 
 /// The same, with a counter of questions.
@@ -64,33 +48,15 @@ fn counted(count: usize) -> (Plain<Tracer<MemoryVfs, Question>>, Rc<Cell<u64>>) 
     let counter = Rc::clone(&questions);
     let count_question: Question = Box::new(move |_| counter.set(counter.get() + 1));
     let mut forest = Forest::new(Tracer::new(vfs, count_question));
-    let new = NewMount {
-        superblock: new.superblock,
-        root: new.root,
-        source: None,
-        flags: new.flags,
-    };
+    let new = NewMount { superblock: new.superblock, root: new.root, source: None, flags: new.flags };
     let (namespace, mount) = forest.create_namespace(&UserNamespace(0), &new).unwrap();
     let root = graft::Place::new(mount, new.root);
-    (
-        Plain {
-            forest,
-            namespace,
-            root,
-            directories,
-        },
-        questions,
-    )
+    (Plain { forest, namespace, root, directories }, questions)
 }
 
 impl<V> Plain<V>
 where
-    V: Vfs<
-            Dentry = DentryNumber,
-            Superblock = graft::memory_vfs::SuperblockNumber,
-            UserNamespace = UserNamespace,
-            Credentials = RootIn,
-        >,
+    V: Vfs<Dentry = DentryNumber, Superblock = graft::memory_vfs::SuperblockNumber, UserNamespace = UserNamespace, Credentials = RootIn>,
 {
     fn caller(&self) -> (NamespaceId, graft::Place<V>) {
         (self.namespace, self.root.clone())
@@ -98,42 +64,23 @@ where
 
     fn bind(&mut self, from: DentryNumber, to: (MountId, DentryNumber)) -> MountId {
         let (namespace, root) = self.caller();
-        let caller = Caller {
-            namespace,
-            root: &root,
-            credentials: &ADMIN,
-        };
+        let caller = Caller { namespace, root: &root, credentials: &ADMIN };
         let source = graft::Place::new(root.mount, from);
-        self.forest
-            .bind(&caller, &source, &graft::Place::new(to.0, to.1), false)
-            .unwrap()
+        self.forest.bind(&caller, &source, &graft::Place::new(to.0, to.1), false).unwrap()
     }
 
     fn make(&mut self, mount: MountId, to: PropagationType, recursive: bool) {
         let (namespace, root) = self.caller();
-        let caller = Caller {
-            namespace,
-            root: &root,
-            credentials: &ADMIN,
-        };
+        let caller = Caller { namespace, root: &root, credentials: &ADMIN };
         let target = graft::Place::new(mount, *self.forest.root(mount).unwrap());
-        self.forest
-            .change_type(&caller, &target, to, recursive)
-            .unwrap();
+        self.forest.change_type(&caller, &target, to, recursive).unwrap();
     }
 
     fn umount(&mut self, mount: MountId) {
         let (namespace, root) = self.caller();
-        let caller = Caller {
-            namespace,
-            root: &root,
-            credentials: &ADMIN,
-        };
+        let caller = Caller { namespace, root: &root, credentials: &ADMIN };
         let target = graft::Place::new(mount, *self.forest.root(mount).unwrap());
-        let outcome = self
-            .forest
-            .umount(&caller, &target, UmountFlags::DETACH, 0)
-            .unwrap();
+        let outcome = self.forest.umount(&caller, &target, UmountFlags::DETACH, 0).unwrap();
         assert!(matches!(outcome, UmountOutcome::Unmounted(_)));
     }
 }
@@ -165,10 +112,7 @@ fn require_linear(name: &str, act: impl Fn(&mut Counted, usize, &dyn Fn() -> u64
         asked as f64 / size as f64
     });
     println!("{name}: {per_unit:.1?} questions a unit");
-    assert!(
-        per_unit[2] <= per_unit[0] * 1.2 + 1.0,
-        "{name} is not linear: {per_unit:?}"
-    );
+    assert!(per_unit[2] <= per_unit[0] * 1.2 + 1.0, "{name} is not linear: {per_unit:?}");
 }
 
 /// Mounts so many children on the root, each of them shared where asked. Returns them.
@@ -194,11 +138,7 @@ fn relatives(world: &mut Counted, count: usize, slaves: bool) -> (MountId, Dentr
     world.make(first, PropagationType::Shared, false);
     for index in 0..count {
         let (namespace, root_place) = world.caller();
-        let caller = Caller {
-            namespace,
-            root: &root_place,
-            credentials: &ADMIN,
-        };
+        let caller = Caller { namespace, root: &root_place, credentials: &ADMIN };
         let source = graft::Place::new(first, directory);
         let target = graft::Place::new(root, world.directories[index]);
         let mount = world.forest.bind(&caller, &source, &target, false).unwrap();
@@ -229,10 +169,7 @@ fn a_namespace_is_copied_and_ended_in_linear_time() {
     require_linear("copy and end a namespace", |world, size, asked| {
         children(world, size, true);
         let before = asked();
-        let copy = world
-            .forest
-            .copy_namespace(world.namespace, &UserNamespace(0), [world.root.mount; 2])
-            .unwrap();
+        let copy = world.forest.copy_namespace(world.namespace, &UserNamespace(0), [world.root.mount; 2]).unwrap();
         assert!(world.forest.unpin_namespace(copy.namespace));
         drop(world.forest.release_namespace(copy.namespace));
         asked() - before
@@ -246,11 +183,7 @@ fn a_recursive_bind_and_its_end_are_linear() {
         let directory = world.directories[size];
         let before = asked();
         let (namespace, root) = world.caller();
-        let caller = Caller {
-            namespace,
-            root: &root,
-            credentials: &ADMIN,
-        };
+        let caller = Caller { namespace, root: &root, credentials: &ADMIN };
         let target = graft::Place::new(root.mount, directory);
         let mount = world.forest.bind(&caller, &root, &target, true).unwrap();
         world.umount(mount);
@@ -261,17 +194,14 @@ fn a_recursive_bind_and_its_end_are_linear() {
 #[test]
 fn recursive_type_changes_are_linear() {
     for to in [PropagationType::Slave, PropagationType::Private] {
-        require_linear(
-            &format!("recursive change from shared to {to:?}"),
-            |world, size, asked| {
-                children(world, size, false);
-                let root = world.root.mount;
-                let before = asked();
-                world.make(root, PropagationType::Shared, true);
-                world.make(root, to, true);
-                asked() - before
-            },
-        );
+        require_linear(&format!("recursive change from shared to {to:?}"), |world, size, asked| {
+            children(world, size, false);
+            let root = world.root.mount;
+            let before = asked();
+            world.make(root, PropagationType::Shared, true);
+            world.make(root, to, true);
+            asked() - before
+        });
     }
 }
 
@@ -279,39 +209,30 @@ fn recursive_type_changes_are_linear() {
 #[test]
 fn a_whole_group_leaves_in_linear_time() {
     for to in [PropagationType::Slave, PropagationType::Private] {
-        require_linear(
-            &format!("a group of distinct roots becomes {to:?}"),
-            |world, size, asked| {
-                let root = world.root.mount;
-                world.make(root, PropagationType::Shared, false);
-                let copy = world
-                    .forest
-                    .copy_namespace(world.namespace, &UserNamespace(0), [root; 2])
-                    .unwrap();
-                let other_root = copy.copies[0].unwrap();
-                world.make(other_root, PropagationType::Slave, false);
-                children(world, size, false);
-                let before = asked();
-                world.make(root, to, true);
-                asked() - before
-            },
-        );
+        require_linear(&format!("a group of distinct roots becomes {to:?}"), |world, size, asked| {
+            let root = world.root.mount;
+            world.make(root, PropagationType::Shared, false);
+            let copy = world.forest.copy_namespace(world.namespace, &UserNamespace(0), [root; 2]).unwrap();
+            let other_root = copy.copies[0].unwrap();
+            world.make(other_root, PropagationType::Slave, false);
+            children(world, size, false);
+            let before = asked();
+            world.make(root, to, true);
+            asked() - before
+        });
     }
 }
 
 #[test]
 fn propagation_is_linear_in_receivers() {
     for (slaves, name) in [(false, "peers"), (true, "slaves")] {
-        require_linear(
-            &format!("mount into and umount from {name}"),
-            |world, size, asked| {
-                let (first, directory) = relatives(world, size, slaves);
-                let before = asked();
-                let mount = world.bind(world.directories[0], (first, directory));
-                world.umount(mount);
-                asked() - before
-            },
-        );
+        require_linear(&format!("mount into and umount from {name}"), |world, size, asked| {
+            let (first, directory) = relatives(world, size, slaves);
+            let before = asked();
+            let mount = world.bind(world.directories[0], (first, directory));
+            world.umount(mount);
+            asked() - before
+        });
     }
 }
 
@@ -325,11 +246,7 @@ fn a_table_is_read_in_linear_time() {
         let mut cursor = Cursor::default();
         let mut line = Vec::new();
         let mut lines = 0;
-        while world
-            .forest
-            .write_next_line(Table::Mountinfo, namespace, &root, &mut cursor, &mut line)
-            .unwrap()
-        {
+        while world.forest.write_next_line(Table::Mountinfo, namespace, &root, &mut cursor, &mut line).unwrap() {
             line.clear();
             lines += 1;
         }

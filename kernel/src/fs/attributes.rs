@@ -75,10 +75,7 @@ fn change(path: &Path, decide: impl FnOnce(&Attributes, &Credentials, &Arc<Inode
     change_held(&inode, decide)
 }
 
-fn change_held(
-    inode: &Arc<Inode>,
-    decide: impl FnOnce(&Attributes, &Credentials, &Arc<Inode>) -> Result<AttributeChange>,
-) -> Result<()> {
+fn change_held(inode: &Arc<Inode>, decide: impl FnOnce(&Attributes, &Credentials, &Arc<Inode>) -> Result<AttributeChange>) -> Result<()> {
     let credentials = crate::task::current().credentials();
     let _changes = inode.lock.lock();
     let attributes = inode.ops.attributes(inode)?;

@@ -95,18 +95,7 @@ impl Attributes {
     /// Those of a new file: all times are now, nothing in it.
     pub fn new(mode: u32, uid: u32, gid: u32) -> Self {
         let now = crate::time::clock::realtime_ns();
-        Self {
-            mode: mode & 0o7777,
-            uid,
-            gid,
-            links: 1,
-            size_bytes: 0,
-            blocks: 0,
-            accessed: now,
-            modified: now,
-            changed: now,
-            created: now,
-        }
+        Self { mode: mode & 0o7777, uid, gid, links: 1, size_bytes: 0, blocks: 0, accessed: now, modified: now, changed: now, created: now }
     }
 }
 

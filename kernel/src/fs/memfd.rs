@@ -78,7 +78,7 @@ pub fn add_seals(file: &OpenFile, seals: u32) -> Result<()> {
         return Err(Errno::PERM);
     }
     let freezes = seals & sys::F_SEAL_WRITE != 0 && content.seals() & sys::F_SEAL_WRITE == 0;
-    if freezes && file.inode.mappings.has_shared_writable() {
+    if freezes && file.inode.mappings.has_writable_shared() {
         return Err(Errno::BUSY);
     }
     let executable = file.inode.attributes.lock().mode & EXECUTE_BITS != 0;

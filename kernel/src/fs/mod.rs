@@ -51,3 +51,10 @@ pub use inode::{Attributes, FileType, Inode, InodeOps};
 pub use path::{FsContext, Path};
 pub use poll::{PollEvents, PollTable};
 pub use superblock::SuperBlock;
+
+/// Makes the filesystem types known.
+pub fn init() {
+    let types: [&'static dyn superblock::FileSystemType; 7] =
+        [&sysfs::TYPE, &tmpfs::Tmpfs, &procfs::TYPE, &devtmpfs::TYPE, &devpts::TYPE, &tmpfs::Ramfs, &tmpfs::Rootfs];
+    types.into_iter().for_each(registry::register);
+}

@@ -9,6 +9,11 @@ use crate::task::current;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as sys;
 
+/// `close_range(2)`, not in linux-raw-sys: a table of its own first.
+const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
+/// `close_range(2)`: set close-on-exec instead.
+const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
+
 pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_read, "read", read),
     Entry(sys::__NR_write, "write", write),
@@ -131,10 +136,10 @@ fn close(arguments: &Arguments) -> Result<u64> {
 
 fn close_range(arguments: &Arguments) -> Result<u64> {
     let (first, last, flags) = (arguments[0] as u32, arguments[1] as u32, arguments[2] as u32);
-    if flags & !(sys::CLOSE_RANGE_UNSHARE | sys::CLOSE_RANGE_CLOEXEC) != 0 || first > last {
+    if flags & !(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) != 0 || first > last {
         return Err(Errno::INVAL);
     }
-    io::close_range(first, last, flags & sys::CLOSE_RANGE_UNSHARE != 0, flags & sys::CLOSE_RANGE_CLOEXEC != 0).map(|()| 0)
+    io::close_range(first, last, flags & CLOSE_RANGE_UNSHARE != 0, flags & CLOSE_RANGE_CLOEXEC != 0).map(|()| 0)
 }
 
 fn dup(arguments: &Arguments) -> Result<u64> {

@@ -62,7 +62,8 @@ fn creat(arguments: &Arguments) -> Result<u64> {
 fn openat2(arguments: &Arguments) -> Result<u64> {
     let [flags, mode, resolve] = read_open_how(arguments[2], arguments[3])?;
     let flags = u32::try_from(flags).ok().and_then(OpenFlags::from_bits).ok_or(Errno::INVAL)?;
-    let resolve = Resolve::from_bits(resolve).filter(|resolve| !resolve.contains(Resolve::BENEATH | Resolve::IN_ROOT)).ok_or(Errno::INVAL)?;
+    let resolve =
+        Resolve::from_bits(resolve).filter(|resolve| !resolve.contains(Resolve::BENEATH | Resolve::IN_ROOT)).ok_or(Errno::INVAL)?;
     let makes_file = flags.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE);
     let mode_fits = if makes_file { mode & !0o7777 == 0 } else { mode == 0 };
     let path_fits = !flags.contains(OpenFlags::PATH) || PATH_FLAGS.contains(flags);

@@ -9,11 +9,7 @@ impl World {
     /// Walks a path. Crosses after each component, not at the start (L1, L2).
     pub fn walk(&self, index: usize, path: &str) -> Outcome<Place> {
         let task = &self.tasks[index];
-        let mut place = if path.starts_with('/') {
-            task.root.clone()
-        } else {
-            task.cwd.clone()
-        };
+        let mut place = if path.starts_with('/') { task.root.clone() } else { task.cwd.clone() };
         for component in path.split('/') {
             place = match component {
                 "" | "." => continue,
@@ -38,9 +34,7 @@ impl World {
         if vfs.dentry_kind(&place.dentry) != DentryKind::Directory {
             return Err(Failure::of_kernel("ENOTDIR"));
         }
-        let dentry = vfs
-            .lookup(place.dentry, name)
-            .ok_or(Failure::of_kernel("ENOENT"))?;
+        let dentry = vfs.lookup(place.dentry, name).ok_or(Failure::of_kernel("ENOENT"))?;
         Ok(Place::new(place.mount, dentry))
     }
 
@@ -73,10 +67,7 @@ impl World {
 
     /// L16: a mountpoint of the task's own namespace cannot be removed or renamed.
     fn require_no_mountpoint(&self, index: usize, dentry: DentryNumber) -> Outcome {
-        match self
-            .forest
-            .is_mountpoint_in(&dentry, self.tasks[index].namespace)
-        {
+        match self.forest.is_mountpoint_in(&dentry, self.tasks[index].namespace) {
             true => Err(Failure::of_kernel("EBUSY")),
             false => Ok(()),
         }
@@ -116,8 +107,7 @@ impl Task {
             if vfs.lookup(directory.dentry, name).is_some() {
                 return Err(Failure::of_kernel("EEXIST"));
             }
-            vfs.create(directory.dentry, name, kind)
-                .ok_or(Failure::of_kernel("ENOENT"))?;
+            vfs.create(directory.dentry, name, kind).ok_or(Failure::of_kernel("ENOENT"))?;
             Ok(())
         })
     }
@@ -148,23 +138,13 @@ impl Task {
                 world.require_no_mountpoint(self.index, victim)?;
                 world.remove(victim);
             }
-            world
-                .forest
-                .vfs_mut()
-                .rename(dentry, new_directory.dentry, new_name);
+            world.forest.vfs_mut().rename(dentry, new_directory.dentry, new_name);
             Ok(())
         })
     }
 
     /// The names in a directory, as the walk sees it.
     pub fn list(&self, path: &str) -> Vec<String> {
-        self.at(path, |world, place| {
-            world
-                .forest
-                .vfs()
-                .names(place.dentry)
-                .map(str::to_string)
-                .collect()
-        })
+        self.at(path, |world, place| world.forest.vfs().names(place.dentry).map(str::to_string).collect())
     }
 }

@@ -2,11 +2,7 @@
 //!
 //! It plays the kernel's part as Linux does (chapter L): it walks paths, pins what tasks hold, moves roots after pivot_root,
 //! and takes mounts off names that are removed. After every call it checks the forest's invariants.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file compiles its own copy and uses a part of it"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file compiles its own copy and uses a part of it")]
 
 mod files;
 pub mod script;
@@ -54,10 +50,7 @@ impl From<graft::Refusal> for Failure {
             ELOOP => "ELOOP",
             EOVERFLOW => "EOVERFLOW",
         };
-        Self {
-            errno,
-            rule: Some(refusal.rule),
-        }
+        Self { errno, rule: Some(refusal.rule) }
     }
 }
 
@@ -104,12 +97,7 @@ pub fn new_world() -> Task {
     let superblock = vfs.new_superblock("rootfs");
     let root = vfs.root_of(superblock);
     let mut forest = Forest::new(vfs);
-    let rootfs = NewMount {
-        superblock,
-        root,
-        source: Some(source("rootfs")),
-        flags: MountFlags::RELATIME,
-    };
+    let rootfs = NewMount { superblock, root, source: Some(source("rootfs")), flags: MountFlags::RELATIME };
     let (namespace, mount) = forest.create_namespace(&UserNamespace(0), &rootfs).unwrap();
     let place = Place::new(mount, root);
     forest.pin(mount);
@@ -122,17 +110,8 @@ pub fn new_world() -> Task {
         credentials: RootIn(UserNamespace(0)),
         is_gone: false,
     };
-    let world = World {
-        forest,
-        tasks: vec![task],
-        held: Vec::new(),
-        trees: BTreeMap::new(),
-        labels: Vec::new(),
-    };
-    let task = Task {
-        world: Shared(Rc::new(RefCell::new(world))),
-        index: 0,
-    };
+    let world = World { forest, tasks: vec![task], held: Vec::new(), trees: BTreeMap::new(), labels: Vec::new() };
+    let task = Task { world: Shared(Rc::new(RefCell::new(world))), index: 0 };
     task.mkdir("/x").unwrap();
     task.mount_tmpfs("base", "/x").unwrap();
     task.chdir("/x").unwrap();

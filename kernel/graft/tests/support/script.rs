@@ -25,18 +25,10 @@ pub fn run(example: &str) {
             }
         }
     }
-    assert!(
-        printed.is_empty(),
-        "output not stated: {printed:?} in\n{example}"
-    );
+    assert!(printed.is_empty(), "output not stated: {printed:?} in\n{example}");
 }
 
-fn run_step(
-    tasks: &mut BTreeMap<String, Task>,
-    step: &str,
-    printed: &mut Vec<String>,
-    example: &str,
-) {
+fn run_step(tasks: &mut BTreeMap<String, Task>, step: &str, printed: &mut Vec<String>, example: &str) {
     let (command, expected) = match step.split_once('→') {
         Some((command, expected)) => (command.trim(), expected.trim()),
         None => (step, "OK"),
@@ -52,19 +44,13 @@ fn run_step(
     }
     let (name, command) = command.split_once(": ").unwrap_or(("A", command));
     let outcome = run_command(&tasks[name], command, printed);
-    let errno = outcome
-        .as_ref()
-        .map_or_else(|failure| failure.errno, |()| "OK");
+    let errno = outcome.as_ref().map_or_else(|failure| failure.errno, |()| "OK");
     assert_eq!(errno, expected, "{step}: {outcome:?} in\n{example}");
 }
 
 /// Paths are below `/x`, but for absolute ones and those that start at the working directory.
 fn absolute(path: &str) -> String {
-    if path.starts_with('/') || path == "." || path.starts_with("./") {
-        path.to_string()
-    } else {
-        format!("/x/{path}")
-    }
+    if path.starts_with('/') || path == "." || path.starts_with("./") { path.to_string() } else { format!("/x/{path}") }
 }
 
 fn run_command(task: &Task, command: &str, printed: &mut Vec<String>) -> Outcome {
@@ -142,16 +128,10 @@ fn list_in_tree(task: &Task, file: &str, name: &str) -> String {
         "." => root.clone(),
         name => {
             let dentry = vfs.lookup(root.dentry, name).expect("the name is there");
-            world
-                .forest
-                .top_of_stack(&super::Place::new(root.mount, dentry))
+            world.forest.top_of_stack(&super::Place::new(root.mount, dentry))
         }
     };
-    let same = if device(&place) == device(&root) {
-        "same"
-    } else {
-        "other"
-    };
+    let same = if device(&place) == device(&root) { "same" } else { "other" };
     let names: Vec<&str> = vfs.names(place.dentry).collect();
     format!("fd {file}/{name} dev={same} {names:?}").replace('"', "'")
 }

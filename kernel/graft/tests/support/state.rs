@@ -16,22 +16,14 @@ impl Task {
     /// The namespaces of all tasks: `[A] … [B] …` where there are several.
     pub fn tables(&self) -> String {
         let mut world = self.world.0.borrow_mut();
-        let living: Vec<usize> = (0..world.tasks.len())
-            .filter(|&index| !world.tasks[index].is_gone)
-            .collect();
+        let living: Vec<usize> = (0..world.tasks.len()).filter(|&index| !world.tasks[index].is_gone).collect();
         if let [only] = living[..] {
             let table = world.table(only);
-            return if table.is_empty() {
-                "(nothing)".to_string()
-            } else {
-                table
-            };
+            return if table.is_empty() { "(nothing)".to_string() } else { table };
         }
         let named = living.into_iter().map(|index| {
             let table = world.table(index);
-            format!("[{}] {table}", world.tasks[index].name)
-                .trim_end()
-                .to_string()
+            format!("[{}] {table}", world.tasks[index].name).trim_end().to_string()
         });
         named.collect::<Vec<_>>().join("; ")
     }
@@ -45,10 +37,7 @@ impl Task {
         let world = self.world.read();
         let task = &world.tasks[self.index];
         let mut text = Vec::new();
-        world
-            .forest
-            .write_table(table, task.namespace, &task.root, &mut text)
-            .unwrap();
+        world.forest.write_table(table, task.namespace, &task.root, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 }
@@ -56,10 +45,7 @@ impl Task {
 impl World {
     fn table(&mut self, index: usize) -> String {
         let mut entries = Vec::new();
-        let root = self
-            .forest
-            .namespace_root(self.tasks[index].namespace)
-            .unwrap();
+        let root = self.forest.namespace_root(self.tasks[index].namespace).unwrap();
         self.list(index, root, String::new(), &mut entries);
         entries.join("; ")
     }
@@ -72,18 +58,11 @@ impl World {
             let facts = self.facts(index, mount);
             entries.push(format!("{carets}{shown}={facts}"));
         }
-        let mut children: Vec<(String, MountId)> = self
-            .forest
-            .children_of(mount)
-            .map(|child| (self.path_of(index, child), child))
-            .collect();
+        let mut children: Vec<(String, MountId)> =
+            self.forest.children_of(mount).map(|child| (self.path_of(index, child), child)).collect();
         children.sort_by(|one, other| one.0.cmp(&other.0));
         for (child_path, child) in children {
-            let carets = if child_path == path {
-                format!("{carets}^")
-            } else {
-                String::new()
-            };
+            let carets = if child_path == path { format!("{carets}^") } else { String::new() };
             self.list(index, child, carets, entries);
         }
     }
@@ -91,9 +70,7 @@ impl World {
     fn path_of(&self, index: usize, mount: MountId) -> String {
         let place = graft::Place::new(mount, *self.forest.root(mount).unwrap());
         let mut path = Vec::new();
-        self.forest
-            .append_path(&place, &self.tasks[index].root, &mut path)
-            .unwrap();
+        self.forest.append_path(&place, &self.tasks[index].root, &mut path).unwrap();
         String::from_utf8(path).unwrap()
     }
 
@@ -102,10 +79,7 @@ impl World {
         let mut facts = source_and_root(&self.forest, &record);
         let is_unbindable = record.is_unbindable;
         let from = record.propagate_from;
-        let groups = [
-            ('S', self.forest.group(mount)),
-            ('M', self.forest.master(mount)),
-        ];
+        let groups = [('S', self.forest.group(mount)), ('M', self.forest.master(mount))];
         for (letter, group) in groups {
             if let Some(group) = group {
                 facts.push_str(&format!(" {letter}{}", self.label(group)));
@@ -113,9 +87,7 @@ impl World {
         }
         if let Some(number) = from {
             let labels = &self.labels;
-            let labelled = labels
-                .iter()
-                .position(|&group| self.forest.group_number(group) == Some(number));
+            let labelled = labels.iter().position(|&group| self.forest.group_number(group) == Some(number));
             facts.push_str(&format!(" from{}", labelled.unwrap() + 1));
         }
         if is_unbindable {
@@ -135,9 +107,7 @@ impl World {
 }
 
 fn source_and_root(forest: &Forest<MemoryVfs>, record: &MountRecord<'_, MemoryVfs>) -> String {
-    let mut text = record
-        .source
-        .map_or(b"none".to_vec(), |source| source.to_vec());
+    let mut text = record.source.map_or(b"none".to_vec(), |source| source.to_vec());
     let mut root = Vec::new();
     forest.write_root(record.root, &mut root).unwrap();
     if root != b"/" {

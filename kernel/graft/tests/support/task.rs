@@ -2,9 +2,7 @@
 
 use graft::flags::{MountFlags, PropagationType, SuperblockTraits, UmountFlags};
 use graft::memory_vfs::{MemoryVfs, UserNamespace};
-use graft::{
-    AttributeChange, Caller, DetachedTree, MountId, NewMount, RemountFlags, UmountOutcome,
-};
+use graft::{AttributeChange, Caller, DetachedTree, MountId, NewMount, RemountFlags, UmountOutcome};
 
 use super::{Failure, Outcome, Place, Shared, TaskState, World, new_filesystem, source};
 
@@ -19,11 +17,7 @@ pub struct Task {
 macro_rules! caller {
     ($world:ident, $index:expr) => {{
         let task = &$world.tasks[$index];
-        Caller {
-            namespace: task.namespace,
-            root: &task.root,
-            credentials: &task.credentials,
-        }
+        Caller { namespace: task.namespace, root: &task.root, credentials: &task.credentials }
     }};
 }
 
@@ -34,13 +28,7 @@ impl Task {
     }
 
     /// Mounts a new filesystem of a type with flags.
-    pub fn mount_filesystem(
-        &self,
-        filesystem: &str,
-        name: &str,
-        target: &str,
-        flags: MountFlags,
-    ) -> Outcome<MountId> {
+    pub fn mount_filesystem(&self, filesystem: &str, name: &str, target: &str, flags: MountFlags) -> Outcome<MountId> {
         let traits = match filesystem {
             "proc" | "sysfs" => SuperblockTraits::MUST_BE_VISIBLE,
             "pipefs" => SuperblockTraits::NO_USER,
@@ -50,15 +38,8 @@ impl Task {
             let target = world.walk(self.index, target)?;
             let owner = world.tasks[self.index].credentials.0;
             let (superblock, root) = new_filesystem(world, filesystem, owner, traits);
-            let new = NewMount {
-                superblock,
-                root,
-                source: Some(source(name)),
-                flags,
-            };
-            Ok(world
-                .forest
-                .new_mount(&caller!(world, self.index), &new, &target)?)
+            let new = NewMount { superblock, root, source: Some(source(name)), flags };
+            Ok(world.forest.new_mount(&caller!(world, self.index), &new, &target)?)
         })
     }
 
@@ -69,15 +50,8 @@ impl Task {
             let target = world.walk(self.index, target)?;
             let superblock = *world.forest.superblock(like.mount).unwrap();
             let root = world.forest.vfs().root_of(superblock);
-            let new = NewMount {
-                superblock,
-                root,
-                source: None,
-                flags: MountFlags::RELATIME,
-            };
-            Ok(world
-                .forest
-                .new_mount(&caller!(world, self.index), &new, &target)?)
+            let new = NewMount { superblock, root, source: None, flags: MountFlags::RELATIME };
+            Ok(world.forest.new_mount(&caller!(world, self.index), &new, &target)?)
         })
     }
 
@@ -93,9 +67,7 @@ impl Task {
         self.world.change(|world| {
             let target = world.walk(self.index, to)?;
             let source = world.walk(self.index, from)?;
-            Ok(world
-                .forest
-                .bind(&caller!(world, self.index), &source, &target, recursive)?)
+            Ok(world.forest.bind(&caller!(world, self.index), &source, &target, recursive)?)
         })
     }
 
@@ -111,12 +83,7 @@ impl Task {
         self.world.change(|world| {
             let target = world.walk(self.index, to)?;
             let source = world.walk(self.index, from)?;
-            drop(world.forest.move_mount(
-                &caller!(world, self.index),
-                &source,
-                &target,
-                beneath,
-            )?);
+            drop(world.forest.move_mount(&caller!(world, self.index), &source, &target, beneath)?);
             Ok(())
         })
     }
@@ -125,18 +92,14 @@ impl Task {
         self.world.change(|world| {
             let from = world.walk(self.index, from)?;
             let to = world.walk(self.index, to)?;
-            Ok(world
-                .forest
-                .set_group(&caller!(world, self.index), &from, &to)?)
+            Ok(world.forest.set_group(&caller!(world, self.index), &from, &to)?)
         })
     }
 
     pub fn make(&self, target: &str, to: PropagationType, recursive: bool) -> Outcome {
         self.world.change(|world| {
             let target = world.walk(self.index, target)?;
-            Ok(world
-                .forest
-                .change_type(&caller!(world, self.index), &target, to, recursive)?)
+            Ok(world.forest.change_type(&caller!(world, self.index), &target, to, recursive)?)
         })
     }
 
@@ -171,9 +134,7 @@ impl Task {
             // L3: the one lookup that crosses once more at its end.
             let target = world.forest.top_of_stack(&target);
             world.pin(&target);
-            let outcome = world
-                .forest
-                .umount(&caller!(world, self.index), &target, flags, 1);
+            let outcome = world.forest.umount(&caller!(world, self.index), &target, flags, 1);
             if world.forest.unpin_no_expire(target.mount) {
                 drop(world.forest.reap(target.mount));
             }
@@ -191,13 +152,8 @@ impl Task {
         self.world.change(|world| {
             let new_root = world.walk_directory(self.index, new_root)?;
             let put_old = world.walk_directory(self.index, put_old)?;
-            let pivot =
-                world
-                    .forest
-                    .pivot_root(&caller!(world, self.index), &new_root, &put_old)?;
-            let is_old = |place: &Place| {
-                place.mount == pivot.old_root.mount && place.dentry == pivot.old_root.dentry
-            };
+            let pivot = world.forest.pivot_root(&caller!(world, self.index), &new_root, &put_old)?;
+            let is_old = |place: &Place| place.mount == pivot.old_root.mount && place.dentry == pivot.old_root.dentry;
             // R4: every task, of whatever namespace.
             for index in 0..world.tasks.len() {
                 if is_old(&world.tasks[index].root) {
@@ -216,26 +172,14 @@ impl Task {
         self.world.change(|world| {
             let target = world.walk(self.index, target)?;
             let flags = RemountFlags { flags, keeps_atime };
-            Ok(world
-                .forest
-                .remount_bind(&caller!(world, self.index), &target, flags)?)
+            Ok(world.forest.remount_bind(&caller!(world, self.index), &target, flags)?)
         })
     }
 
-    pub fn set_attributes(
-        &self,
-        target: &str,
-        change: &AttributeChange<MemoryVfs>,
-        recursive: bool,
-    ) -> Outcome {
+    pub fn set_attributes(&self, target: &str, change: &AttributeChange<MemoryVfs>, recursive: bool) -> Outcome {
         self.world.change(|world| {
             let target = world.walk(self.index, target)?;
-            Ok(world.forest.set_attributes(
-                &caller!(world, self.index),
-                &target,
-                change,
-                recursive,
-            )?)
+            Ok(world.forest.set_attributes(&caller!(world, self.index), &target, change, recursive)?)
         })
     }
 
@@ -243,9 +187,7 @@ impl Task {
     pub fn open_tree(&self, source: &str, recursive: bool, file: &str) -> Outcome<DetachedTree> {
         self.world.change(|world| {
             let source = world.walk(self.index, source)?;
-            let tree = world
-                .forest
-                .open_tree(&caller!(world, self.index), &source, recursive)?;
+            let tree = world.forest.open_tree(&caller!(world, self.index), &source, recursive)?;
             world.forest.pin(tree.root);
             world.trees.insert(file.to_string(), tree.root);
             Ok(tree)
@@ -253,21 +195,11 @@ impl Task {
     }
 
     /// fsmount of a new filesystem, held open under a name.
-    pub fn fsmount(
-        &self,
-        filesystem: &str,
-        flags: MountFlags,
-        file: &str,
-    ) -> Outcome<DetachedTree> {
+    pub fn fsmount(&self, filesystem: &str, flags: MountFlags, file: &str) -> Outcome<DetachedTree> {
         self.world.change(|world| {
             let traits = SuperblockTraits::ALLOWS_IDMAP;
             let (superblock, root) = new_filesystem(world, filesystem, UserNamespace(0), traits);
-            let new = NewMount {
-                superblock,
-                root,
-                source: Some(source(filesystem)),
-                flags,
-            };
+            let new = NewMount { superblock, root, source: Some(source(filesystem)), flags };
             let tree = world.forest.fsmount(&caller!(world, self.index), &new)?;
             world.forest.pin(tree.root);
             world.trees.insert(file.to_string(), tree.root);
@@ -280,11 +212,7 @@ impl Task {
         self.world.change(|world| {
             let target = world.walk(self.index, target)?;
             let source = world.tree_place(file);
-            drop(
-                world
-                    .forest
-                    .move_mount(&caller!(world, self.index), &source, &target, false)?,
-            );
+            drop(world.forest.move_mount(&caller!(world, self.index), &source, &target, false)?);
             Ok(())
         })
     }
@@ -313,12 +241,8 @@ impl Task {
     fn unshare_into(&self, owner: UserNamespace) -> Task {
         let index = self.world.change(|world| {
             let parent = &world.tasks[self.index];
-            let (namespace, root, cwd) =
-                (parent.namespace, parent.root.clone(), parent.cwd.clone());
-            let copy = world
-                .forest
-                .copy_namespace(namespace, &owner, [root.mount, cwd.mount])
-                .unwrap();
+            let (namespace, root, cwd) = (parent.namespace, parent.root.clone(), parent.cwd.clone());
+            let copy = world.forest.copy_namespace(namespace, &owner, [root.mount, cwd.mount]).unwrap();
             let [root_copy, cwd_copy] = copy.copies;
             let task = TaskState {
                 name: ["A", "B", "C", "D"][world.tasks.len()].to_string(),
@@ -333,10 +257,7 @@ impl Task {
             world.tasks.push(task);
             world.tasks.len() - 1
         });
-        Task {
-            world: self.world.clone(),
-            index,
-        }
+        Task { world: self.world.clone(), index }
     }
 
     /// Ends the task, and its namespace if no one else is in it (N9).

@@ -29,7 +29,7 @@ pub(super) struct Header {
     pub minor: u32,
     pub device_major: u32,
     pub device_minor: u32,
-    name_len_bytes: u32,
+    pub(super) name_len_bytes: u32,
 }
 
 impl Header {
@@ -59,9 +59,13 @@ enum State {
     Header,
     Name(Header),
     Target(Header, Vec<u8>),
-    Content { left_bytes: u32 },
+    Content {
+        left_bytes: u32,
+    },
     /// Bytes to be skipped, of an entry that is of no use or of padding.
-    Skip { left_bytes: u64 },
+    Skip {
+        left_bytes: u64,
+    },
     /// Behind the trailer: zeros until the next archive.
     AfterTrailer,
 }

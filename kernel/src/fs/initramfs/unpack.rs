@@ -8,11 +8,7 @@ use crate::fs::superblock::make_device;
 use crate::fs::walk::{self, LastKind, LookupFlags, Resolve, Start, Walk};
 use crate::fs::{Attributes, FileType, Inode, OpenFile, OpenFlags, Path};
 use crate::mm::IoBuffer;
-use alloc::{
-    collections::BTreeMap,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 const NS_PER_S: i128 = 1_000_000_000;
 
@@ -112,7 +108,12 @@ impl Unpacker {
             Err(Errno::NOENT) => self.make_missing_directory(header, name)?,
             Err(error) => return Err(error),
         };
-        let change = AttributeChange { mode: Some(header.mode & 0o7777), uid: Some(header.uid), gid: Some(header.gid), ..AttributeChange::default() };
+        let change = AttributeChange {
+            mode: Some(header.mode & 0o7777),
+            uid: Some(header.uid),
+            gid: Some(header.gid),
+            ..AttributeChange::default()
+        };
         inode.ops.set_attributes(&inode, &change)?;
         self.directory_times.push((inode, header.modified_s));
         Ok(())
@@ -167,8 +168,7 @@ impl Unpacker {
 
     /// `/dev`, `/dev/console` (5, 1) and `/root`, where they are missing.
     pub(super) fn default_nodes(&mut self) -> Result<()> {
-        let nodes: [(&[u8], u32, u32, u32); 3] =
-            [(b"dev", 0o040_755, 0, 0), (b"dev/console", 0o020_600, 5, 1), (b"root", 0o040_700, 0, 0)];
+        let nodes: [(&[u8], u32, u32, u32); 3] = [(b"dev", 0o040_755, 0, 0), (b"dev/console", 0o020_600, 5, 1), (b"root", 0o040_700, 0, 0)];
         for (name, mode, device_major, device_minor) in nodes {
             if let Err(Errno::NOENT) = walk::lookup_from(self.start.clone(), name, LookupFlags::empty()) {
                 let header = Header { mode, device_major, device_minor, links: 1, ..Header::default() };

@@ -14,14 +14,8 @@ use graft::flags::MountFlags;
 /// Makes the rootfs and the first mount namespace, with id equal to parent id (O12). Gives the root and the namespace for the first
 /// process.
 pub fn init(credentials: Arc<Credentials>) -> Result<(Path, Arc<MountNamespace>)> {
-    let request = MountRequest {
-        source: Some(b"rootfs".to_vec()),
-        flags: 0,
-        options: Vec::new(),
-        subtype: None,
-        credentials,
-        exclusive: false,
-    };
+    let request =
+        MountRequest { source: Some(b"rootfs".to_vec()), flags: 0, options: Vec::new(), subtype: None, credentials, exclusive: false };
     let superblock = Rootfs.get_tree(&request)?;
     let root = superblock.root_dentry().ok_or(Errno::NODEV)?;
     let new = NewMount {
@@ -44,12 +38,8 @@ pub fn init(credentials: Arc<Credentials>) -> Result<(Path, Arc<MountNamespace>)
 pub fn kernel_mount(superblock: Arc<SuperBlock>) -> Result<Path> {
     let root = superblock.root_dentry().ok_or(Errno::NODEV)?;
     let source = Arc::from(superblock.file_system.name().as_bytes());
-    let new = NewMount {
-        superblock: ActiveSuperBlock::new(superblock),
-        root: root.clone(),
-        source: Some(source),
-        flags: MountFlags::empty(),
-    };
+    let new =
+        NewMount { superblock: ActiveSuperBlock::new(superblock), root: root.clone(), source: Some(source), flags: MountFlags::empty() };
     let mut forest = forest().write();
     let mount = forest.kern_mount(&new).map_err(refused("kernel mount"))?;
     forest.pin(mount);

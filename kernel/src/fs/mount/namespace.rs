@@ -14,9 +14,8 @@ pub fn make_copy(of: &MountNamespace, owner: Arc<UserNamespace>, context: &FsCon
     let handle = UserNamespaceHandle(owner.clone());
     let mut forest = forest().write();
     let copy = forest.copy_namespace(of.id, &handle, [root.mount(), working_directory.mount()]).map_err(refused("unshare"))?;
-    let translate = |path: &Path, copy: Option<graft::MountId>| {
-        copy.map(|mount| pinned(&forest, graft::Place::new(mount, path.dentry().clone())))
-    };
+    let translate =
+        |path: &Path, copy: Option<graft::MountId>| copy.map(|mount| pinned(&forest, graft::Place::new(mount, path.dentry().clone())));
     let (new_root, new_directory) = (translate(&root, copy.copies[0]), translate(&working_directory, copy.copies[1]));
     drop(forest);
     if let Some(root) = new_root {

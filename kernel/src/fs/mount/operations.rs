@@ -18,8 +18,14 @@ use linux_raw_sys::general as sys;
 const MAGIC: u64 = sys::MS_MGC_VAL as u64;
 const MAGIC_MASK: u64 = sys::MS_MGC_MSK as u64;
 /// Superblock flags that `mount(2)` sets (F6).
-const SUPERBLOCK_FLAGS: u32 =
-    sys::MS_RDONLY | sys::MS_SYNCHRONOUS | sys::MS_MANDLOCK | sys::MS_DIRSYNC | sys::MS_SILENT | sys::MS_POSIXACL | sys::MS_LAZYTIME | sys::MS_I_VERSION;
+const SUPERBLOCK_FLAGS: u32 = sys::MS_RDONLY
+    | sys::MS_SYNCHRONOUS
+    | sys::MS_MANDLOCK
+    | sys::MS_DIRSYNC
+    | sys::MS_SILENT
+    | sys::MS_POSIXACL
+    | sys::MS_LAZYTIME
+    | sys::MS_I_VERSION;
 /// Superblock flags that a remount may change (M4).
 const REMOUNT_FLAGS: u32 = sys::MS_RDONLY | sys::MS_SYNCHRONOUS | sys::MS_MANDLOCK | sys::MS_LAZYTIME | sys::MS_I_VERSION;
 const PROPAGATION: u32 = sys::MS_SHARED | sys::MS_PRIVATE | sys::MS_SLAVE | sys::MS_UNBINDABLE;

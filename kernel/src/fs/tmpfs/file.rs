@@ -30,12 +30,7 @@ pub struct Content {
 impl Content {
     /// An empty file.
     pub fn new(accounts: Arc<Accounts>, seals: u32) -> Arc<Self> {
-        Arc::new(Self {
-            accounts,
-            pages: SpinLock::new(BTreeMap::new()),
-            len_bytes: AtomicU64::new(0),
-            seals: AtomicU32::new(seals),
-        })
+        Arc::new(Self { accounts, pages: SpinLock::new(BTreeMap::new()), len_bytes: AtomicU64::new(0), seals: AtomicU32::new(seals) })
     }
 
     /// Length in bytes.

@@ -56,10 +56,13 @@ impl FileSystemType for Tmpfs {
 
     fn get_tree(&self, request: &MountRequest) -> Result<Arc<SuperBlock>> {
         let options = Options::take_all(&request.options, &request.credentials.user_namespace)?;
-        make_tmpfs(self_type(self.name()), request.flags, &options, request.credentials.user_namespace.clone(), [
-            request.credentials.filesystem_uid,
-            request.credentials.filesystem_gid,
-        ])
+        make_tmpfs(
+            self_type(self.name()),
+            request.flags,
+            &options,
+            request.credentials.user_namespace.clone(),
+            [request.credentials.filesystem_uid, request.credentials.filesystem_gid],
+        )
     }
 }
 
@@ -179,8 +182,7 @@ fn make(
     [uid, gid]: [u32; 2],
 ) -> Result<Arc<SuperBlock>> {
     let instance = Instance::new(max_pages, max_inodes);
-    let superblock =
-        SuperBlock::new(file_system, flags, owner_namespace, None, Arc::new(TmpfsSuper { instance: instance.clone(), shown }));
+    let superblock = SuperBlock::new(file_system, flags, owner_namespace, None, Arc::new(TmpfsSuper { instance: instance.clone(), shown }));
     let root = instance.make(&superblock, FileType::Directory, Attributes::new(shown.mode, uid, gid), 0, None)?;
     superblock.set_root(root);
     Ok(superblock)
@@ -262,4 +264,3 @@ impl SuperBlockOps for TmpfsSuper {
         self.shown.kernel_internal
     }
 }
-

@@ -10,11 +10,7 @@ use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFlags, Path,
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
-use alloc::{
-    collections::BTreeMap,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as sys;
 
@@ -93,7 +89,10 @@ pub struct Node {
 enum Body {
     Directory(SpinLock<Entries>),
     Regular(Arc<Content>),
-    Symlink { target: Vec<u8>, long: bool },
+    Symlink {
+        target: Vec<u8>,
+        long: bool,
+    },
     /// Devices, FIFOs, sockets: nothing but attributes.
     Special,
 }
@@ -170,7 +169,15 @@ impl Node {
         }
     }
 
-    fn exchange(&self, old_dir: &Inode, old_name: &[u8], moved: &Arc<Inode>, new_dir: &Inode, new_name: &[u8], other: &Arc<Inode>) -> Result<()> {
+    fn exchange(
+        &self,
+        old_dir: &Inode,
+        old_name: &[u8],
+        moved: &Arc<Inode>,
+        new_dir: &Inode,
+        new_name: &[u8],
+        other: &Arc<Inode>,
+    ) -> Result<()> {
         let new_entries = new_dir.downcast::<Self>().ok_or(Errno::XDEV)?.entries()?;
         let first = self.entries()?.lock().replace(old_name, other.clone());
         let second = new_entries.lock().replace(new_name, moved.clone());

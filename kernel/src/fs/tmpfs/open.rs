@@ -132,4 +132,3 @@ impl FileOps for DirectoryFile {
         Ok(())
     }
 }
-
