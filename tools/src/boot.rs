@@ -3,10 +3,12 @@
 use crate::backtrace;
 use crate::console::Console;
 use anyhow::{Context, Result};
+use regex::Regex;
 use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -240,14 +242,15 @@ fn follow(chunks: &Receiver<Vec<u8>>, limits: Limits, closing: &dyn Fn(&str) -> 
     followed
 }
 
-/// Whether a line says that the kernel gave up. Linux writes `Kernel panic - not syncing: …`, ours `kernel panic: …`; both after
-/// an optional time in brackets, so that a program's own words inside a line are not taken for it.
+/// A line on which a kernel gives up. Linux writes `Kernel panic - not syncing: …`, and so does ours, after an optional time, and
+/// after the firmware's last words, which no newline ends. A program's own words inside a line are not taken for it.
+static PANIC: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)^(Booting from ROM\.*)?\s*(\[ *\d+\.\d+\] )?kernel panic")
+        .unwrap_or_else(|error| unreachable!("the pattern is fixed: {error}"))
+});
+
 fn is_panic(line: &str) -> bool {
-    let text = match line.trim_start().strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or(rest, |(_, after)| after),
-        None => line,
-    };
-    text.trim_start().to_ascii_lowercase().starts_with("kernel panic")
+    PANIC.is_match(line)
 }
 
 #[cfg(test)]
@@ -297,6 +300,8 @@ mod tests {
         assert!(matches!(&linux.end, End::Panic(line) if line.contains("No working init")));
         let graft = boot_script("echo 'kernel panic: init ended'; exit 3", QUICK);
         assert!(matches!(graft.end, End::Panic(_)));
+        let early = boot_script("echo 'Booting from ROM..[    0.1] Kernel panic - not syncing: no memory'", QUICK);
+        assert!(matches!(early.end, End::Panic(_)));
         let program = boot_script("echo 'test survives_a_kernel_panic ... ok'; echo closing line", QUICK);
         assert_eq!(program.end, End::PoweredOff);
     }

@@ -41,6 +41,23 @@ fn order_of(seen: &mut HashMap<String, usize>, number: &str) -> usize {
     *seen.entry(number.to_owned()).or_insert(next)
 }
 
+/// What a guest's programs printed: without the firmware's lines and the kernel's own, numbers replaced.
+pub fn guest_output(lines: &[String]) -> Vec<String> {
+    let mut normaliser = Normaliser::default();
+    let after_firmware = lines.iter().position(|line| line.starts_with(FIRMWARE_END)).unwrap_or(0);
+    let lines = lines[after_firmware..].iter().map(|line| line.trim_start_matches(FIRMWARE_END).trim_start_matches('.'));
+    lines.filter(|line| !line.is_empty() && !is_kernel_message(line)).map(|line| normaliser.line(line)).collect()
+}
+
+/// The firmware's last words; the guest's first may follow on the same line.
+const FIRMWARE_END: &str = "Booting from ROM";
+
+/// Whether a line is a kernel's own: `[    1.234567] …`.
+pub fn is_kernel_message(line: &str) -> bool {
+    let Some((time, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) else { return false };
+    time.trim().parse::<f64>().is_ok()
+}
+
 /// What differs between Linux's output and ours, as a unified diff; nothing if they are equal.
 pub fn difference(linux: &[String], graft: &[String]) -> Option<String> {
     let (linux, graft) = (linux.join("\n") + "\n", graft.join("\n") + "\n");
@@ -74,6 +91,14 @@ mod tests {
         let graft = lines("#28 #1 /\n#40 #1 /run");
         let shown = difference(&linux, &graft).unwrap();
         assert!(shown.contains("-#m3 #m1 /run\n") && shown.contains("+#m3 #m2 /run\n"), "{shown}");
+    }
+
+    #[test]
+    fn only_the_guests_own_lines_are_compared() {
+        let console = ["SeaBIOS", "Booting from ROM..", "[    1.5] clocksource: tsc", "hello #4", "[not] a time", ""];
+        let console: Vec<String> = console.iter().map(|&line| line.to_owned()).collect();
+        assert_eq!(guest_output(&console), ["hello #m1", "[not] a time"]);
+        assert_eq!(guest_output(&["Booting from ROM...hello".to_owned()]), ["hello"]);
     }
 
     #[test]

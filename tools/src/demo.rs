@@ -1,7 +1,7 @@
 //! The demonstration of `make run`: its image, its boot with a person or without one, and the two kernels side by side.
 
 use crate::boot::{Limits, Machine, Recording, Watcher, boot};
-use crate::compare::Normaliser;
+use crate::compare::{Normaliser, is_kernel_message};
 use crate::guest::{CLOSING_LINE, busybox_image, script};
 use crate::image::Compression;
 use crate::kernel::Kernel;
@@ -67,14 +67,6 @@ pub fn output(recording: &Recording) -> Vec<String> {
     let shown = recording.lines[first..].iter().take_while(|line| !line.contains(ENDED));
     let mut normaliser = Normaliser::default();
     shown.filter(|line| !is_kernel_message(line)).map(|line| normaliser.line(line)).collect()
-}
-
-/// Whether a line is a kernel's own: `[    1.234567] …`.
-fn is_kernel_message(line: &str) -> bool {
-    let Some((time, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
-        return false;
-    };
-    time.trim().parse::<f64>().is_ok()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use graft_tools::bench;
 use graft_tools::boot::{self, Limits, Machine, Unwatched, Watcher};
 use graft_tools::boot_checks;
 use graft_tools::boot_time;
-use graft_tools::compare::difference;
+use graft_tools::compare::{difference, guest_output};
 use graft_tools::demo;
 use graft_tools::foreign::Foreign;
 use graft_tools::kernel::{Kernel, Kernels};
@@ -20,7 +20,7 @@ use graft_tools::testing;
 use graft_tools::walk;
 use graft_tools::workspace::Workspace;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -74,6 +74,17 @@ enum Task {
         /// Show the consoles of the guests that run suites.
         #[arg(long)]
         console: bool,
+    },
+    /// Boot both kernels with an initramfs of your own, and show where the outputs of its programs differ.
+    Compare {
+        /// The initramfs: a newc cpio archive, plain or gzipped. Its init must end the machine.
+        initramfs: PathBuf,
+        /// Words for the kernels' command line.
+        #[arg(long, default_value = "quiet")]
+        append: String,
+        /// End with a failure after so many seconds.
+        #[arg(long, default_value_t = 300)]
+        limit: u64,
     },
     /// Build the guest suites and run them in a guest.
     Suites {
@@ -175,6 +186,7 @@ fn run(task: Task) -> Result<bool> {
             println!("{} passed, {} failed", tally.passed, tally.failed);
             Ok(tally.failed == 0)
         }
+        Task::Compare { initramfs, append, limit } => compare(&workspace, &initramfs, &append, limit),
         Task::Suites { kernel, filter, console } => run_suites(&workspace, kernel, filter.as_deref(), console),
         Task::Foreign { image, kernel } => run_foreign(&workspace, image, kernel),
         Task::BootChecks { kernel } => show_verdicts(|progress| boot_checks::run(&workspace, kernel, progress)),
@@ -218,6 +230,26 @@ fn boot_and_show(machine: &Machine, limit_seconds: u64, until: Option<String>) -
     }
     eprintln!("graft-tools: {} after {:.1} s", recording.end, recording.wall.as_secs_f64());
     Ok(well)
+}
+
+fn compare(workspace: &Workspace, initramfs: &Path, append: &str, limit_seconds: u64) -> Result<bool> {
+    let progress = Progress::new(false);
+    let total = Duration::from_secs(limit_seconds);
+    let mut outputs = Vec::new();
+    for &kernel in Kernels::Both.list() {
+        progress.say(&format!("booting {kernel}"));
+        let mut machine = Machine::new(kernel.file(workspace, &|text| progress.say(text))?, Some(initramfs.to_path_buf()));
+        machine.arguments = append.to_owned();
+        let recording = boot::boot(&machine, Limits { total, silence: total }, &|_| false, &mut Unwatched)?;
+        if recording.end != boot::End::PoweredOff {
+            progress.print(&format!("{kernel}: {}; the console's last lines:\n{}", recording.end, recording.last_lines()));
+            return Ok(false);
+        }
+        outputs.push(guest_output(&recording.lines));
+    }
+    let found = difference(&outputs[0], &outputs[1]);
+    progress.print(found.as_deref().unwrap_or("the same on both kernels"));
+    Ok(found.is_none())
 }
 
 fn run_demonstration(workspace: &Workspace, kernel: Kernel, debug: bool, shell: bool) -> Result<bool> {

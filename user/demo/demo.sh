@@ -113,20 +113,20 @@ say 'A mount namespace is a process'"'"' own view of which filesystem is mounted
     'copies of it, each kept alive by a process that sleeps in it. A mount is numbered #n and sits on its parent.'
 
 # ----------------------------------------------------------------------------------------------------------------------
-title '(a) A private mount: what is mounted below it stays in one namespace'
+title '(a) Under a private /: what is mounted stays in one namespace'
 
 mkdir -p /demo/a/photos /demo/a/album
 touch /demo/a/photos/lake
-run mount --make-private /demo
+run mount --make-rprivate /
 new_namespace private
 other=$namespace
 say '  Another namespace, "other", was now copied from ours.' '' 'Before:'
-table ours self /demo
-table other "$other" /demo
+table ours self /
+table other "$other" /
 run mount --bind /demo/a/photos /demo/a/album
 say '' 'After:'
-table ours self /demo
-table other "$other" /demo
+table ours self /
+table other "$other" /
 check 'we see the photos in the album' sees self /demo/a/album/lake
 check 'other has the folder' sees "$other" /demo/a/album
 check 'other sees no photos in it: the bind did not propagate' not sees "$other" /demo/a/album/lake
