@@ -392,9 +392,8 @@ fn the_number_of_mappings_has_a_limit() {
         let reserved = 140_000 * PAGE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let address = syscall!(SYS_mmap, 0usize, reserved, libc::PROT_NONE, flags, -1, 0).expect("mmap");
-        let refusal = (0..70_000).find_map(|pair| {
-            syscall!(SYS_mprotect, address + 2 * pair * PAGE, PAGE, libc::PROT_READ).err().map(|error| (pair, error))
-        });
+        let refusal = (0..70_000)
+            .find_map(|pair| syscall!(SYS_mprotect, address + 2 * pair * PAGE, PAGE, libc::PROT_READ).err().map(|error| (pair, error)));
         let (pair, error) = refusal.expect("a limit");
         assert_eq!(error, Errno(libc::ENOMEM));
         // 65530 by default, one page and one gap for each pair.
@@ -441,10 +440,8 @@ fn a_half_failed_vector_keeps_what_was_transferred() {
         mkdir("d");
         let file = File::options().read(true).write(true).create_new(true).open("d/file").expect("open");
         let good = [b'a'; 10];
-        let vectors = [
-            libc::iovec { iov_base: good.as_ptr() as *mut _, iov_len: 10 },
-            libc::iovec { iov_base: 0x10 as *mut _, iov_len: 10 },
-        ];
+        let vectors =
+            [libc::iovec { iov_base: good.as_ptr() as *mut _, iov_len: 10 }, libc::iovec { iov_base: 0x10 as *mut _, iov_len: 10 }];
         assert_eq!(syscall!(SYS_writev, &file, vectors.as_ptr(), 2), Ok(10));
         assert_eq!(std::fs::read("d/file").expect("read"), good);
         let pages = Pages::private(2);

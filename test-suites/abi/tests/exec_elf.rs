@@ -63,8 +63,32 @@ fn position_independent_programs_are_relocated() {
     in_mount_namespace(|| {
         // lea rax, [rip]; shr rax, 32; setnz dil; movzx edi, dil; mov eax, exit_group; syscall
         let code = [
-            0x48, 0x8d, 0x05, 0, 0, 0, 0, 0x48, 0xc1, 0xe8, 0x20, 0x40, 0x0f, 0x95, 0xc7, 0x40, 0x0f, 0xb6, 0xff, 0xb8,
-            libc::SYS_exit_group as u8, 0, 0, 0, 0x0f, 0x05,
+            0x48,
+            0x8d,
+            0x05,
+            0,
+            0,
+            0,
+            0,
+            0x48,
+            0xc1,
+            0xe8,
+            0x20,
+            0x40,
+            0x0f,
+            0x95,
+            0xc7,
+            0x40,
+            0x0f,
+            0xb6,
+            0xff,
+            0xb8,
+            libc::SYS_exit_group as u8,
+            0,
+            0,
+            0,
+            0x0f,
+            0x05,
         ];
         Elf::position_independent(&code).install("program");
         assert_eq!(run("/tmp/program", &[]), Status::Exited(1), "far above the first 4 GiB");

@@ -90,7 +90,10 @@ fn a_listing_goes_on_where_it_stopped_and_seeks() {
         let place = whole[9].next;
         assert_eq!(syscall!(SYS_lseek, &directory, place, libc::SEEK_SET), Ok(place as usize));
         let rest = list_all(&directory, 4096);
-        assert_eq!(rest.iter().map(|entry| &entry.name).collect::<Vec<_>>(), whole[10..].iter().map(|entry| &entry.name).collect::<Vec<_>>());
+        assert_eq!(
+            rest.iter().map(|entry| &entry.name).collect::<Vec<_>>(),
+            whole[10..].iter().map(|entry| &entry.name).collect::<Vec<_>>()
+        );
         assert_errno!(list(&File::open("d").expect("open"), 10), EINVAL);
         assert_errno!(list(&File::open("d/file00").expect("open"), 100), ENOTDIR);
     });

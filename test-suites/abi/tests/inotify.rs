@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use abi::world::{mkdir, new_tmpfs, touch, umount, write};
 use abi::{Outcome, assert_errno, in_mount_namespace, syscall};
 use libc::{IN_ACCESS, IN_ATTRIB, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_IGNORED, IN_ISDIR};
-use libc::{IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO, IN_MOVE_SELF, IN_ONESHOT, IN_ONLYDIR, IN_OPEN, IN_UNMOUNT};
+use libc::{IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO, IN_ONESHOT, IN_ONLYDIR, IN_OPEN, IN_UNMOUNT};
 
 /// (watch, mask, cookie, name)
 type Event = (i32, u32, u32, String);

@@ -55,10 +55,7 @@ fn a_new_namespace_is_a_copy_with_ids_of_its_own() {
 fn private_mounts_do_not_propagate_between_namespaces() {
     in_mount_namespace(|| {
         mkdirs(&["d", "e"]);
-        let (child, go_on) = in_other_namespace(
-            || tmpfs("theirs", "/tmp/d"),
-            || assert!(!is_mounted("/tmp/e") && is_mounted("/tmp/d")),
-        );
+        let (child, go_on) = in_other_namespace(|| tmpfs("theirs", "/tmp/d"), || assert!(!is_mounted("/tmp/e") && is_mounted("/tmp/d")));
         assert!(!is_mounted("/tmp/d"));
         tmpfs("ours", "/tmp/e");
         go_on();
@@ -202,9 +199,8 @@ fn setns_returns_home_and_refuses_wrong_descriptors() {
             assert_errno!(syscall!(SYS_setns, &plain, libc::CLONE_NEWNS), EINVAL);
             assert_errno!(syscall!(SYS_setns, 999, libc::CLONE_NEWNS), EBADF);
             assert_errno!(syscall!(SYS_setns, &home, libc::CLONE_NEWUTS), EINVAL);
-            let outcome = std::thread::scope(|scope| {
-                scope.spawn(|| syscall!(SYS_setns, &home, libc::CLONE_NEWNS)).join().expect("a thread")
-            });
+            let outcome =
+                std::thread::scope(|scope| scope.spawn(|| syscall!(SYS_setns, &home, libc::CLONE_NEWNS)).join().expect("a thread"));
             assert_errno!(outcome, EINVAL); // N10: a thread shares its working directory
         })
         .join();
@@ -306,10 +302,8 @@ fn a_mount_point_of_another_namespace_only_can_be_removed() {
 #[test]
 fn files_in_other_namespaces_are_the_same_files() {
     in_mount_namespace(|| {
-        let (child, go_on) = in_other_namespace(
-            || write("/tmp/file", "from there"),
-            || assert_eq!(abi::world::read("/tmp/answer"), "from here"),
-        );
+        let (child, go_on) =
+            in_other_namespace(|| write("/tmp/file", "from there"), || assert_eq!(abi::world::read("/tmp/answer"), "from here"));
         assert_eq!(abi::world::read("file"), "from there");
         write("answer", "from here");
         assert_eq!(abi::world::read(&format!("/proc/{}/root/tmp/file", child.pid())), "from there");

@@ -6,7 +6,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 
 use abi::mountinfo::{all_at, at, is_mounted, points_below, table, top_at};
-use abi::world::{bind, c, exists, identity, make, mkdir, mkdirs, mount, move_mount, names, new_tmpfs, rbind, read, tmpfs, touch, umount, write};
+use abi::world::{
+    bind, c, exists, identity, make, mkdir, mkdirs, mount, move_mount, names, new_tmpfs, rbind, read, tmpfs, touch, umount, write,
+};
 use abi::{assert_errno, in_mount_namespace, spawn, syscall};
 use libc::{MNT_DETACH, MNT_EXPIRE, MNT_FORCE, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SHARED};
 

@@ -163,15 +163,24 @@ fn put_old_must_lie_below_new_root() {
 
 #[test]
 fn shared_mounts_on_the_way_are_einval() {
-    in_chroot(|| make("/tmp/root", MS_SHARED).map(drop).expect("shared"), || {
-        assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the parent of new_root
-    });
-    in_chroot(|| make("/tmp/root/new", MS_SHARED).map(drop).expect("shared"), || {
-        assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the mount put_old is on
-    });
-    in_chroot(|| make("/tmp", MS_SHARED).map(drop).expect("shared"), || {
-        assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the parent of the root
-    });
+    in_chroot(
+        || make("/tmp/root", MS_SHARED).map(drop).expect("shared"),
+        || {
+            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the parent of new_root
+        },
+    );
+    in_chroot(
+        || make("/tmp/root/new", MS_SHARED).map(drop).expect("shared"),
+        || {
+            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the mount put_old is on
+        },
+    );
+    in_chroot(
+        || make("/tmp", MS_SHARED).map(drop).expect("shared"),
+        || {
+            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the parent of the root
+        },
+    );
     in_chroot(
         || {
             tmpfs("old", "/tmp/root/new/old");

@@ -311,7 +311,15 @@ fn filesystems_lists_the_types_that_can_be_mounted() {
 
 #[test]
 fn sysctls_that_programs_read_are_there() {
-    for path in ["kernel/ostype", "kernel/osrelease", "kernel/hostname", "kernel/pid_max", "fs/mount-max", "kernel/cap_last_cap", "vm/overcommit_memory"] {
+    for path in [
+        "kernel/ostype",
+        "kernel/osrelease",
+        "kernel/hostname",
+        "kernel/pid_max",
+        "fs/mount-max",
+        "kernel/cap_last_cap",
+        "vm/overcommit_memory",
+    ] {
         assert!(read(&format!("/proc/sys/{path}")).ends_with('\n'), "{path}");
     }
     assert_eq!(read("/proc/sys/kernel/ostype"), "Linux\n");
