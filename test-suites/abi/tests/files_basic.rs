@@ -149,7 +149,7 @@ fn o_path_descriptors_name_but_do_not_open() {
     in_mount_namespace(|| {
         write("file", "abc");
         std::os::unix::fs::symlink("file", "link").expect("symlink");
-        std::fs::set_permissions("file", std::fs::Permissions::from_mode(0)).expect("chmod");
+        std::fs::set_permissions("file", std::fs::Permissions::from_mode(0o000)).expect("chmod");
         let mut byte = [0u8];
         let path = open("file", O_PATH, 0).expect("open");
         assert_errno!(syscall!(SYS_read, &path, byte.as_mut_ptr(), 1), EBADF);

@@ -281,8 +281,14 @@ fn changing_the_foreground_from_the_background_is_sigttou() {
         });
         assert_eq!(wait_for(job.pid(), libc::WUNTRACED), Ok(Some((job.pid(), Status::Stopped(SIGTTOU)))));
         assert_errno!(pty.set_foreground(0x3fff_fff0), ESRCH);
-        let outsider = syscall!(SYS_getpgid, syscall!(SYS_getppid).expect("getppid")).expect("getpgid") as i32;
-        assert_errno!(pty.set_foreground(outsider), EPERM);
+        let words = shared_words();
+        let outsider = spawn(|| {
+            syscall!(SYS_setsid).expect("setsid");
+            words[0].store(1, SeqCst);
+            syscall!(SYS_pause).expect_err("EINTR");
+        });
+        wait_until("it left the session", || words[0].load(SeqCst) == 1);
+        assert_errno!(pty.set_foreground(outsider.pid()), EPERM);
     });
 }
 

@@ -41,7 +41,8 @@ fn a_new_namespace_is_a_copy_with_ids_of_its_own() {
             let points = |table: &[abi::mountinfo::MountInfo]| table.iter().map(|mount| mount.mount_point.clone()).collect::<Vec<_>>();
             let mut expected = points(&here);
             let mut found = points(&there);
-            (expected.sort(), found.sort());
+            expected.sort();
+            found.sort();
             assert_eq!(found, expected); // N2
             assert!(there.iter().all(|mount| here.iter().all(|other| other.id != mount.id))); // N7
             assert_eq!(names("/tmp/d"), ["file"], "the same files");

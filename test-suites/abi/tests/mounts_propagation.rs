@@ -463,3 +463,24 @@ fn a_copy_of_an_existing_mount_onto_many_peers_counts_exactly() {
         assert_eq!(table().len(), before);
     });
 }
+
+#[test]
+fn mount_max_bounds_what_propagation_makes() {
+    in_mount_namespace(|| {
+        new_tmpfs("/tmp/p");
+        mkdir("p/d");
+        bind("/tmp/p/d", "/tmp/p/d").expect("bind");
+        make("/tmp/p/d", MS_SHARED).expect("shared");
+        let limit: usize = abi::world::read("/proc/sys/fs/mount-max").trim().parse().expect("a number");
+        // Each self-bind doubles the peer group, so the room that is left lasts for its logarithm.
+        let doublings = (limit - table().len()).ilog2();
+        for _ in 0..doublings {
+            bind("/tmp/p/d", "/tmp/p/d").expect("below the limit");
+        }
+        for _ in 0..2 {
+            assert_errno!(bind("/tmp/p/d", "/tmp/p/d"), ENOSPC); // O15, P12
+        }
+        umount("/tmp/p", MNT_DETACH).expect("umount");
+        assert!(!is_mounted("/tmp/p/d"));
+    });
+}
