@@ -2,7 +2,6 @@
 
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
-use crate::fs::nsfs;
 use crate::mm::user;
 use crate::task::{Capabilities, current, pidfd, unshare};
 use alloc::{vec, vec::Vec};
@@ -24,7 +23,7 @@ fn sys_setns(&[fd, kind, ..]: &Arguments) -> Result<u64> {
         let target = pidfd.process().and_then(|process| process.live_thread()).ok_or(Errno::SRCH)?;
         return unshare::enter_those_of(&target, kind as u32).map(|()| 0);
     }
-    let namespace = nsfs::namespace_of(&file).ok_or(Errno::INVAL)?;
+    let namespace = file.ops.namespace().ok_or(Errno::INVAL)?;
     unshare::enter(&namespace, kind as u32).map(|()| 0)
 }
 
