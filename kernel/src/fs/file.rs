@@ -250,6 +250,11 @@ pub trait FileOps: Any + Send + Sync {
     /// The last reference is gone.
     fn release(&self, file: &OpenFile) {}
 
+    /// The namespace that the file stands for (nsfs), for `setns(2)`.
+    fn namespace(&self) -> Option<crate::task::namespaces::NamespaceHandle> {
+        None
+    }
+
     /// `/proc/PID/fdinfo/N` beyond pos, flags, mnt_id, ino.
     fn describe(&self, file: &OpenFile, out: &mut dyn core::fmt::Write) -> core::fmt::Result {
         Ok(())

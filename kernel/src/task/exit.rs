@@ -4,12 +4,15 @@
 //! [`finish_current`]. Descriptors, memory and namespaces are given up *before* the process becomes a zombie: when `wait4` returns, a
 //! mount that a child kept busy is free.
 
+use crate::errno::{Errno, Result};
 use crate::mm::user::UserPointer;
+use crate::task::pid::PidNamespace;
 use crate::task::signal::{Signal, SignalInfo, send_to_process, stop};
 use crate::task::wait_queue::WaitMode;
 use crate::task::{Process, Thread, current, futex, itimer, posix_timer, scheduler, session, wait};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use linux_raw_sys::general as sys;
 
 /// `exit(2)` of the system call: ends the calling thread once it is back in [`super::run`].
 pub fn exit_thread(code: i32) {
@@ -169,6 +172,19 @@ fn end_namespace(process: &Arc<Process>) {
         (!others).then_some(())
     };
     let _ = crate::task::wait_queue::wait_on(&[&namespace.departures, &process.child_events], WaitMode::UNINTERRUPTIBLE, alone);
+}
+
+/// `reboot(2)` in a pid namespace below the first: its init ends as if by SIGHUP (restart) or SIGINT (halt, power off), which its parent
+/// sees (`pid_namespaces(7)`).
+pub fn end_namespace_by_reboot(namespace: &PidNamespace, command: u32) -> Result<()> {
+    let signal = match command {
+        sys::LINUX_REBOOT_CMD_RESTART | sys::LINUX_REBOOT_CMD_RESTART2 => Signal::HUP,
+        sys::LINUX_REBOOT_CMD_POWER_OFF | sys::LINUX_REBOOT_CMD_HALT => Signal::INT,
+        _ => return Err(Errno::INVAL),
+    };
+    let init = namespace.init().ok_or(Errno::SRCH)?;
+    request_group_exit(&init, signal.number() as i32);
+    Ok(())
 }
 
 /// Children go to the nearest ancestor that is a subreaper, or to the namespace's init.

@@ -136,6 +136,7 @@ pub(in crate::task) fn check_processor_time(thread: &Thread) {
         check_timer(process, sys::ITIMER_VIRTUAL, Signal::VTALRM);
         check_timer(process, sys::ITIMER_PROF, Signal::PROF);
     }
+    super::posix_timer::check_processor_time(process);
     if limit_seconds != super::rlimit::INFINITY {
         super::rlimit::check_processor_time(process);
     }

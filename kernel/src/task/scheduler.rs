@@ -96,6 +96,11 @@ impl SchedulingPolicy {
     /// That of the first process.
     pub const DEFAULT: Self = Self { policy: sys::SCHED_NORMAL, priority: 0, nice: 0, reset_on_fork: false, affinity: 1 };
 
+    /// What `sched_rr_get_interval(2)` tells: 0 for a policy that has no slices.
+    pub fn shown_slice_ns(self) -> u64 {
+        if self.policy == sys::SCHED_FIFO { 0 } else { self.slice_ns() }
+    }
+
     /// What a child begins with.
     pub(in crate::task) fn for_child(self) -> Self {
         if !self.reset_on_fork {
@@ -192,6 +197,7 @@ pub fn yield_now() {
 /// Called on the way back to user mode: gives the processor away if the slice is over.
 pub(in crate::task) fn preempt_if_due() {
     if timer::slice_ended() {
+        super::load::sample();
         yield_now();
     }
 }

@@ -74,7 +74,7 @@ pub(in crate::task) fn take(thread: &Thread, wanted: SignalSet) -> Option<Signal
     };
     drop(shared);
     drop(own);
-    crate::task::posix_timer::taken(&thread.process, info)
+    Some(crate::task::posix_timer::taken(&thread.process, info))
 }
 
 /// What a program finds after an interrupted call (`signal(7)`): `handler_restarts` tells whether a handler runs and has `SA_RESTART`.
