@@ -32,5 +32,6 @@ extern "C" fn main(start_info: u64) -> ! {
     log::info!("Command line: {}", alloc::string::String::from_utf8_lossy(command_line::text()));
     let memory = mm::frame::statistics();
     log::info!("Memory: {}K/{}K available", memory.free_pages * 4, memory.total_pages * 4);
-    panic!("no init");
+    let (root, mounts) = fs::boot::init();
+    task::init::start(root, mounts, fs::boot::unpack_initramfs)
 }

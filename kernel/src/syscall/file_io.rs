@@ -38,6 +38,10 @@ pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_fallocate, "fallocate", fallocate),
 ];
 
+/// `close_range(2)`'s flags (`linux/close_range.h`).
+const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
+const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
+
 /// The open file of a descriptor; `EBADF` also for `O_PATH` ones.
 pub(super) fn file(fd: u64) -> Result<Arc<OpenFile>> {
     let file = current().files().get(fd as i32)?;
@@ -131,10 +135,10 @@ fn close(arguments: &Arguments) -> Result<u64> {
 
 fn close_range(arguments: &Arguments) -> Result<u64> {
     let (first, last, flags) = (arguments[0] as u32, arguments[1] as u32, arguments[2] as u32);
-    if flags & !(sys::CLOSE_RANGE_UNSHARE | sys::CLOSE_RANGE_CLOEXEC) != 0 || first > last {
+    if flags & !(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) != 0 || first > last {
         return Err(Errno::INVAL);
     }
-    io::close_range(first, last, flags & sys::CLOSE_RANGE_UNSHARE != 0, flags & sys::CLOSE_RANGE_CLOEXEC != 0).map(|()| 0)
+    io::close_range(first, last, flags & CLOSE_RANGE_UNSHARE != 0, flags & CLOSE_RANGE_CLOEXEC != 0).map(|()| 0)
 }
 
 fn dup(arguments: &Arguments) -> Result<u64> {
