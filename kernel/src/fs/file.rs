@@ -4,6 +4,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::{Inode, Path, PollEvents, PollTable, lock, mount};
 use crate::mm::IoBuffer;
 use crate::mm::address_space::{MappedFile, Mappings, PageSource};
+use crate::task::signal::{self, Signal, SignalInfo};
 use crate::task::{Credentials, SleepMutex};
 use alloc::sync::Arc;
 use bitflags::bitflags;
@@ -280,7 +281,7 @@ pub fn writable_len(offset: u64, wanted: usize) -> Result<usize> {
     }
     let limit = crate::task::current().process.limit(linux_raw_sys::general::RLIMIT_FSIZE);
     if offset >= limit {
-        crate::fs::pending::send_signal_to_current(linux_raw_sys::general::SIGXFSZ);
+        signal::send_to_thread(&crate::task::current(), SignalInfo::from_kernel(Signal::XFSZ))?;
         return Err(Errno::FBIG);
     }
     if offset >= MAX_FILE_BYTES {

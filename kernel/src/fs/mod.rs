@@ -4,6 +4,7 @@
 //! into paths; `file` and `fd_table` are what programs hold.
 
 pub mod attributes;
+pub mod boot;
 pub mod dentry;
 pub mod devpts;
 pub mod devtmpfs;
@@ -26,12 +27,12 @@ pub mod nsfs;
 pub mod open;
 pub mod options;
 pub mod path;
-pub mod pending;
 pub mod permission;
 pub mod pipe;
 pub mod poll;
 pub mod procfs;
 pub mod registry;
+pub mod seals;
 pub mod select;
 pub mod signalfd;
 pub mod socket;

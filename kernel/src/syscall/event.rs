@@ -5,9 +5,11 @@ use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
 use crate::fs::epoll::{self, Change, Event};
 use crate::fs::inotify::{self, Mask};
+use crate::fs::permission::{self, Access};
 use crate::fs::timerfd::{self, Clock, Meaning, Setting};
-use crate::fs::{OpenFlags, eventfd, internal, memfd, pending, signalfd};
-use crate::mm::user::read_c_string;
+use crate::fs::walk::{self, LookupFlags};
+use crate::fs::{OpenFlags, eventfd, internal, memfd, signalfd};
+use crate::mm::user::{read_c_string, read_path};
 use crate::mm::{USER_END, UserPointer};
 use crate::task::signal::SignalSet;
 use crate::task::{Capabilities, Deadline, current};
@@ -221,8 +223,12 @@ fn inotify_add_watch(arguments: &Arguments) -> Result<u64> {
     }
     let file = internal::file_of(fd as i32)?;
     let instance = inotify::of(&file)?;
-    let path = pending::lookup_to_watch(name, !mask.contains(Mask::DONT_FOLLOW), mask.contains(Mask::ONLYDIR))?;
+    let mut lookup = LookupFlags::empty();
+    lookup.set(LookupFlags::FOLLOW, !mask.contains(Mask::DONT_FOLLOW));
+    lookup.set(LookupFlags::DIRECTORY, mask.contains(Mask::ONLYDIR));
+    let path = walk::lookup(sys::AT_FDCWD, &read_path(name)?, lookup)?;
     let inode = path.inode().ok_or(Errno::NOENT)?;
+    permission::check(&inode, &current().credentials(), Access::READ)?;
     instance.add(&inode, mask).map(|descriptor| descriptor as u64)
 }
 

@@ -3,7 +3,7 @@
 use super::file_io::file;
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
-use crate::fs::{FileType, OpenFile, OpenFlags, io, memfd, permission, pipe};
+use crate::fs::{FileType, OpenFile, OpenFlags, io, permission, pipe, seals};
 use crate::mm::UserPointer;
 use crate::task::current;
 use alloc::sync::Arc;
@@ -42,8 +42,8 @@ fn fcntl(arguments: &Arguments) -> Result<u64> {
             let pipe = pipe::of(&file).ok_or(Errno::BADF)?;
             pipe.set_size(argument, &current().credentials()).map(|size| size as u64)
         }
-        sys::F_ADD_SEALS => memfd::add_seals(&file, argument as u32).map(|()| 0),
-        sys::F_GET_SEALS => memfd::seals(&file).map(u64::from),
+        sys::F_ADD_SEALS => seals::add(&file, argument as u32).map(|()| 0),
+        sys::F_GET_SEALS => seals::get(&file).map(u64::from),
         _ => Err(Errno::INVAL),
     }
 }

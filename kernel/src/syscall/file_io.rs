@@ -9,11 +9,6 @@ use crate::task::current;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as sys;
 
-/// `close_range(2)`, not in linux-raw-sys: a table of its own first.
-const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
-/// `close_range(2)`: set close-on-exec instead.
-const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
-
 pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_read, "read", read),
     Entry(sys::__NR_write, "write", write),
@@ -42,6 +37,10 @@ pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_ftruncate, "ftruncate", ftruncate),
     Entry(sys::__NR_fallocate, "fallocate", fallocate),
 ];
+
+/// `close_range(2)`'s flags (`linux/close_range.h`).
+const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
+const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
 
 /// The open file of a descriptor; `EBADF` also for `O_PATH` ones.
 pub(super) fn file(fd: u64) -> Result<Arc<OpenFile>> {

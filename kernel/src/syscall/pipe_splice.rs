@@ -4,7 +4,7 @@ use super::socket::read_segments;
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
 use crate::fs::splice::{self, At};
-use crate::fs::{OpenFile, OpenFlags, internal, memfd, pipe};
+use crate::fs::{OpenFile, OpenFlags, internal, pipe};
 use crate::mm::UserPointer;
 use crate::task::current;
 use linux_raw_sys::general as sys;
@@ -161,17 +161,4 @@ fn copy_file_range(arguments: &Arguments) -> Result<u64> {
     from.write(from_at)?;
     to.write(to_at)?;
     Ok(copied as u64)
-}
-
-/// The commands of `fcntl(2)` for pipes and seals; `None` for any other command.
-pub(super) fn fcntl(file: &OpenFile, command: u32, argument: u64) -> Option<Result<u64>> {
-    Some(match command {
-        sys::F_SETPIPE_SZ => {
-            pipe::of(file).ok_or(Errno::BADF).and_then(|pipe| pipe.set_size(argument, &current().credentials())).map(|size| size as u64)
-        }
-        sys::F_GETPIPE_SZ => pipe::of(file).ok_or(Errno::BADF).map(|pipe| pipe.size_bytes() as u64),
-        sys::F_ADD_SEALS => u32::try_from(argument).map_err(|_| Errno::INVAL).and_then(|seals| memfd::add_seals(file, seals)).map(|()| 0),
-        sys::F_GET_SEALS => memfd::seals(file).map(u64::from),
-        _ => return None,
-    })
 }

@@ -122,6 +122,12 @@ pub struct MountNamespace {
     pub inode_number: u64,
 }
 
+impl Drop for MountNamespace {
+    fn drop(&mut self) {
+        crate::fs::mount::release(self.id);
+    }
+}
+
 /// A namespace that has an identity and an owner, and no content of its own yet.
 pub struct PlainNamespace {
     /// Which kind it is.

@@ -29,7 +29,7 @@ pub(super) struct Header {
     pub minor: u32,
     pub device_major: u32,
     pub device_minor: u32,
-    pub(super) name_len_bytes: u32,
+    pub name_len_bytes: u32,
 }
 
 impl Header {
