@@ -187,11 +187,7 @@ pub fn vmsplice(file: &OpenFile, segments: &[(u64, usize)], nonblocking: bool) -
     let pipe = pipe::of(file).ok_or(Errno::BADF)?;
     let nonblocking = nonblocking || file.is_nonblocking();
     let mut buffer = IoBuffer::user(segments);
-    if file.flags().writable() {
-        pipe.write(&mut buffer, nonblocking, false)
-    } else {
-        pipe.read(&mut buffer, nonblocking)
-    }
+    if file.flags().writable() { pipe.write(&mut buffer, nonblocking, false) } else { pipe.read(&mut buffer, nonblocking) }
 }
 
 /// `sendfile(2)`. `EINVAL` if the target appends, or if the source is not a file with positions (unless the target is a pipe).

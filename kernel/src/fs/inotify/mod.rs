@@ -176,8 +176,7 @@ impl Inotify {
         }
         // Numbers are not used again until they have been through all (inotify(7)).
         let descriptor = self.next_descriptor.fetch_add(1, Ordering::Relaxed) as i32 & i32::MAX;
-        let watch =
-            Arc::new(Watch { instance: self.this.clone(), descriptor, inode: inode.clone(), mask: AtomicU32::new(kept.bits()) });
+        let watch = Arc::new(Watch { instance: self.this.clone(), descriptor, inode: inode.clone(), mask: AtomicU32::new(kept.bits()) });
         inode.watches.list.lock().push(Arc::downgrade(&watch));
         self.watches.lock().insert(descriptor, watch);
         Ok(descriptor)
@@ -268,7 +267,12 @@ impl FileOps for InotifyFile {
         let watches: Vec<Arc<Watch>> = self.0.watches.lock().values().cloned().collect();
         for watch in watches {
             let (number, device) = (watch.inode.number, watch.inode.superblock.device);
-            writeln!(out, "inotify wd:{:x} ino:{number:x} sdev:{device:x} mask:{:x} ignored_mask:0", watch.descriptor, watch.mask().bits())?;
+            writeln!(
+                out,
+                "inotify wd:{:x} ino:{number:x} sdev:{device:x} mask:{:x} ignored_mask:0",
+                watch.descriptor,
+                watch.mask().bits()
+            )?;
         }
         Ok(())
     }
