@@ -1,13 +1,12 @@
 //! signalfd(2): signals that are read from a descriptor.
 //!
-//! The descriptor reads the signals of whoever reads it, as on Linux: of the reading thread and its process. Sending a signal calls
-//! [`signal_arrived`], which wakes all who wait on some signalfd; each looks for itself whether there is something for it.
+//! The descriptor reads the signals of whoever reads it, as on Linux: of the reading thread and its process.
 
 use crate::errno::{Errno, Result};
 use crate::fs::{FileOps, OpenFile, OpenFlags, PollEvents, PollTable, internal};
 use crate::mm::IoBuffer;
-use crate::sync::{Lazy, SpinLock};
-use crate::task::WaitQueue;
+use crate::sync::SpinLock;
+use crate::task::current;
 use crate::task::signal::{self, Detail, SignalInfo, SignalSet};
 use crate::task::wait_queue::WaitMode;
 use alloc::sync::Arc;
@@ -15,17 +14,9 @@ use alloc::sync::Arc;
 /// Bytes of `struct signalfd_siginfo`.
 const INFO_BYTES: usize = 128;
 
-/// Who waits on signalfds.
-static WAITERS: Lazy<Arc<WaitQueue>> = Lazy::new(|| Arc::new(WaitQueue::new()));
-
 /// A set of signals to read.
 pub struct SignalFd {
     wanted: SpinLock<SignalSet>,
-}
-
-/// A signal was queued for a thread or process.
-pub fn signal_arrived() {
-    WAITERS.wake_all();
 }
 
 /// `signalfd4(2)` with -1: a new descriptor.
@@ -38,7 +29,8 @@ pub fn create(wanted: SignalSet, flags: OpenFlags) -> Result<Arc<OpenFile>> {
 pub fn change(file: &OpenFile, wanted: SignalSet) -> Result<()> {
     let signalfd = file.downcast::<SignalFd>().ok_or(Errno::INVAL)?;
     *signalfd.wanted.lock() = wanted.minus(SignalSet::UNBLOCKABLE);
-    WAITERS.wake_all();
+    // Who waits already may find something now.
+    current().process.signal_arrivals.wake_all();
     Ok(())
 }
 
@@ -56,7 +48,7 @@ impl FileOps for SignalFd {
         let first = match signal::take_pending(self.wanted()) {
             Some(info) => info,
             None if file.is_nonblocking() => return Err(Errno::AGAIN),
-            None => WAITERS.wait_until(WaitMode::INTERRUPTIBLE, || signal::take_pending(self.wanted()))?,
+            None => current().process.signal_arrivals.wait_until(WaitMode::INTERRUPTIBLE, || signal::take_pending(self.wanted()))?,
         };
         let mut moved = buffer.put_all(&encode(&first))?;
         while buffer.remaining() >= INFO_BYTES
@@ -74,12 +66,17 @@ impl FileOps for SignalFd {
         false
     }
 
+    // Not an error as with pipes, but nothing happens.
+    fn seek(&self, _file: &OpenFile, position: u64, _offset: i64, _whence: u32) -> Option<Result<u64>> {
+        Some(Ok(position))
+    }
+
     fn pollable(&self) -> bool {
         true
     }
 
     fn poll(&self, _file: &OpenFile, table: &mut PollTable<'_>) -> PollEvents {
-        table.watch(&WAITERS);
+        table.watch(&current().process.signal_arrivals);
         let mut events = PollEvents::empty();
         events.set(PollEvents::IN, !signal::pending_of_current().intersection(self.wanted()).is_empty());
         events

@@ -233,6 +233,11 @@ impl FileOps for TimerFd {
         false
     }
 
+    // Not an error as with pipes, but nothing happens.
+    fn seek(&self, _file: &OpenFile, position: u64, _offset: i64, _whence: u32) -> Option<Result<u64>> {
+        Some(Ok(position))
+    }
+
     fn pollable(&self) -> bool {
         true
     }

@@ -1,186 +1,261 @@
-//! Locks on files: fcntl's of processes, fcntl's of open files, and flock.
+//! Advisory locks: record locks of processes and of open files, and flock.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 
 use abi::child::{wait_until, wait_until_asleep};
-use abi::world::touch;
 use abi::{Outcome, assert_errno, in_mount_namespace, shared_words, signal, spawn, syscall};
-use libc::{F_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SETLK, F_SETLKW, F_UNLCK, F_WRLCK};
-use libc::{LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN};
+use libc::{F_GETLK, F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_SETLK, F_SETLKW, F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN};
 
 fn open() -> File {
-    touch("file");
-    File::options().read(true).write(true).open("file").expect("open")
+    File::options().read(true).write(true).create(true).truncate(false).open("file").expect("open")
 }
 
-fn request(kind: i32, start: i64, len: i64) -> libc::flock {
-    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: start, l_len: len, l_pid: 0 }
+/// `struct flock`, and what `fcntl` left in it.
+fn record(file: &File, command: i32, kind: i32, start: i64, len: i64) -> Outcome<libc::flock> {
+    let mut lock = libc::flock { l_type: kind as i16, l_whence: 0, l_start: start, l_len: len, l_pid: 0 };
+    syscall!(SYS_fcntl, file, command, &raw mut lock)?;
+    Ok(lock)
 }
 
-fn lock(file: &File, command: i32, kind: i32, start: i64, len: i64) -> Outcome {
-    let request = request(kind, start, len);
-    syscall!(SYS_fcntl, file, command, &raw const request)
+fn set(file: &File, kind: i32, start: i64, len: i64) -> Outcome<()> {
+    record(file, F_SETLK, kind, start, len).map(drop)
 }
 
-/// Who holds what against a write lock of the range: (type, start, length, process).
-fn holder(file: &File, start: i64, len: i64) -> (i32, i64, i64, i32) {
-    let mut request = request(F_WRLCK, start, len);
-    syscall!(SYS_fcntl, file, F_GETLK, &raw mut request).expect("F_GETLK");
-    (request.l_type.into(), request.l_start, request.l_len, request.l_pid)
+/// What another process finds in the way of a write lock, as (type, start, len).
+fn found(start: i64, len: i64) -> (i32, i64, i64) {
+    let words = shared_words();
+    spawn(|| {
+        let lock = record(&open(), F_GETLK, F_WRLCK, start, len).expect("F_GETLK");
+        words[0].store(lock.l_type as u32, SeqCst);
+        words[1].store(lock.l_start as u32, SeqCst);
+        words[2].store(lock.l_len as u32, SeqCst);
+    })
+    .join();
+    let word = |index: usize| i64::from(words[index].load(SeqCst));
+    (word(0) as i32, word(1), word(2))
 }
 
 #[test]
-fn process_locks_conflict_between_processes_by_range_and_kind() {
+fn record_locks_of_another_process_are_in_the_way() {
     in_mount_namespace(|| {
         let file = open();
-        lock(&file, F_SETLK, F_WRLCK, 10, 10).expect("F_SETLK");
-        lock(&file, F_SETLK, F_RDLCK, 30, 10).expect("F_SETLK");
-        let me = syscall!(SYS_getpid).expect("getpid") as i32;
+        set(&file, F_RDLCK, 10, 10).expect("lock");
+        let own = std::process::id() as i32;
         spawn(|| {
-            assert_errno!(lock(&file, F_SETLK, F_RDLCK, 15, 1), EAGAIN);
-            assert_errno!(lock(&file, F_SETLK, F_WRLCK, 30, 1), EAGAIN);
-            lock(&file, F_SETLK, F_RDLCK, 30, 10).expect("readers share");
-            lock(&file, F_SETLK, F_WRLCK, 20, 10).expect("what lies between is free");
-            assert_eq!(holder(&file, 0, 0), (F_WRLCK, 10, 10, me));
-            assert_eq!(holder(&file, 20, 5).0, F_UNLCK, "one's own do not count");
+            let file = open();
+            set(&file, F_RDLCK, 0, 0).expect("shared");
+            set(&file, F_UNLCK, 0, 0).expect("unlock");
+            assert_errno!(set(&file, F_WRLCK, 19, 1), EAGAIN);
+            set(&file, F_WRLCK, 20, 0).expect("beside it");
+            let lock = record(&file, F_GETLK, F_WRLCK, 0, 0).expect("F_GETLK");
+            assert_eq!((lock.l_type as i32, lock.l_start, lock.l_len, lock.l_pid), (F_RDLCK, 10, 10, own));
         })
         .join();
-        lock(&file, F_SETLK, F_RDLCK, 10, 10).expect("one's own lock can be changed");
-        spawn(|| lock(&file, F_SETLK, F_RDLCK, 15, 1).map(drop).expect("F_SETLK")).join();
+        // The child's went with it.
+        set(&file, F_WRLCK, 0, 0).expect("lock");
     });
 }
 
 #[test]
-fn unlocking_the_middle_splits_a_lock() {
+fn record_locks_are_split_and_joined() {
     in_mount_namespace(|| {
         let file = open();
-        lock(&file, F_SETLK, F_WRLCK, 0, 0).expect("to the end and beyond");
-        lock(&file, F_SETLK, F_UNLCK, 100, 50).expect("F_UNLCK");
-        let me = syscall!(SYS_getpid).expect("getpid") as i32;
-        spawn(|| {
-            assert_eq!(holder(&file, 0, 0), (F_WRLCK, 0, 100, me));
-            assert_eq!(holder(&file, 100, 50).0, F_UNLCK);
-            assert_eq!(holder(&file, 120, 0), (F_WRLCK, 150, 0, me));
-        })
-        .join();
+        set(&file, F_WRLCK, 0, 30).expect("lock");
+        set(&file, F_UNLCK, 10, 10).expect("unlock");
+        assert_eq!(found(0, 10), (F_WRLCK, 0, 10));
+        assert_eq!(found(10, 10).0, F_UNLCK);
+        assert_eq!(found(15, 0), (F_WRLCK, 20, 10));
+        set(&file, F_RDLCK, 25, 5).expect("to shared");
+        assert_eq!(found(22, 0), (F_WRLCK, 20, 5));
+        assert_eq!(found(25, 0), (F_RDLCK, 25, 5));
+        set(&file, F_WRLCK, 5, 30).expect("lock");
+        assert_eq!(found(0, 0), (F_WRLCK, 0, 35));
+        set(&file, F_WRLCK, 35, 0).expect("lock");
+        assert_eq!(found(100, 1), (F_WRLCK, 0, 0));
     });
 }
 
 #[test]
-fn process_locks_go_with_any_close_and_with_the_process() {
+fn ranges_count_from_where_whence_says() {
     in_mount_namespace(|| {
         let file = open();
-        let free = |file: &File| {
-            let words = shared_words();
-            spawn(|| words[0].store(holder(file, 0, 0).0 as u32, SeqCst)).join();
-            words[0].load(SeqCst) as i32 == F_UNLCK
+        file.set_len(100).expect("length");
+        let with = |whence: i32, start: i64, len: i64| {
+            let mut lock = libc::flock { l_type: F_WRLCK as i16, l_whence: whence as i16, l_start: start, l_len: len, l_pid: 0 };
+            syscall!(SYS_fcntl, &file, F_SETLK, &raw mut lock)
         };
-        lock(&file, F_SETLK, F_WRLCK, 0, 0).expect("F_SETLK");
-        assert!(!free(&file));
-        drop(File::open("file").expect("another open file"));
-        assert!(free(&file), "closing any descriptor of the file gives the locks up");
-        spawn(|| lock(&file, F_SETLK, F_WRLCK, 0, 0).map(drop).expect("F_SETLK")).join();
-        assert!(free(&file));
-        lock(&file, F_SETLK, F_WRLCK, 0, 0).expect("F_SETLK");
-        spawn(|| assert_eq!(holder(&file, 0, 0).0, F_WRLCK)).join();
+        with(libc::SEEK_END, -10, 5).expect("from the end");
+        assert_eq!(found(0, 0), (F_WRLCK, 90, 5));
+        with(libc::SEEK_SET, 50, -10).expect("backwards");
+        assert_eq!(found(0, 0), (F_WRLCK, 40, 10));
+        assert_errno!(with(libc::SEEK_SET, -1, 5), EINVAL);
+        assert_errno!(with(libc::SEEK_SET, 5, -6), EINVAL);
+        assert_errno!(with(libc::SEEK_SET, i64::MAX, 2), EOVERFLOW);
+        assert_errno!(with(7, 0, 1), EINVAL);
+        assert_errno!(set(&file, 9, 0, 1), EINVAL);
     });
 }
 
 #[test]
-fn a_waiting_lock_is_granted_or_interrupted() {
+fn closing_any_descriptor_of_the_file_drops_the_process_locks() {
     in_mount_namespace(|| {
         let file = open();
-        lock(&file, F_SETLK, F_WRLCK, 0, 0).expect("F_SETLK");
-        let waiter = spawn(|| lock(&file, F_SETLKW, F_WRLCK, 0, 0).map(drop).expect("F_SETLKW"));
-        wait_until_asleep(waiter.pid());
-        lock(&file, F_SETLK, F_UNLCK, 0, 0).expect("F_UNLCK");
-        waiter.join();
-        lock(&file, F_SETLK, F_WRLCK, 0, 0).expect("F_SETLK");
+        set(&file, F_WRLCK, 0, 0).expect("lock");
+        drop(open());
+        assert_eq!(found(0, 0).0, F_UNLCK);
+    });
+}
+
+#[test]
+fn a_lock_needs_the_access_that_it_is_for() {
+    in_mount_namespace(|| {
+        drop(open());
+        let reader = File::open("file").expect("open");
+        assert_errno!(set(&reader, F_WRLCK, 0, 0), EBADF);
+        set(&reader, F_RDLCK, 0, 0).expect("read lock");
+        let writer = File::options().write(true).open("file").expect("open");
+        assert_errno!(set(&writer, F_RDLCK, 0, 0), EBADF);
+    });
+}
+
+#[test]
+fn a_waiting_lock_comes_when_the_other_goes() {
+    in_mount_namespace(|| {
+        let file = open();
+        set(&file, F_WRLCK, 0, 0).expect("lock");
         let words = shared_words();
-        let waiter = spawn(|| {
-            signal::catch(libc::SIGUSR1, 0);
+        let child = spawn(|| {
+            let file = open();
             words[0].store(1, SeqCst);
-            assert_errno!(lock(&file, F_SETLKW, F_WRLCK, 0, 0), EINTR);
+            record(&file, F_SETLKW, F_WRLCK, 0, 0).expect("F_SETLKW");
+            assert_eq!(words[1].load(SeqCst), 1);
         });
         wait_until("it started", || words[0].load(SeqCst) == 1);
-        wait_until_asleep(waiter.pid());
-        signal::send(waiter.pid(), libc::SIGUSR1);
-        waiter.join();
+        wait_until_asleep(child.pid());
+        words[1].store(1, SeqCst);
+        set(&file, F_UNLCK, 0, 0).expect("unlock");
+        child.join();
     });
 }
 
 #[test]
-fn a_circle_of_waiters_is_edeadlk() {
+fn a_signal_ends_a_wait_for_a_lock() {
     in_mount_namespace(|| {
         let file = open();
-        lock(&file, F_SETLK, F_WRLCK, 0, 10).expect("F_SETLK");
+        set(&file, F_WRLCK, 0, 0).expect("lock");
         let words = shared_words();
-        let other = spawn(|| {
-            lock(&file, F_SETLK, F_WRLCK, 10, 10).expect("F_SETLK");
+        let child = spawn(|| {
+            signal::catch(libc::SIGUSR1, 0);
+            let file = open();
             words[0].store(1, SeqCst);
-            lock(&file, F_SETLKW, F_WRLCK, 0, 10).expect("granted in the end");
+            assert_errno!(record(&file, F_SETLKW, F_RDLCK, 0, 0), EINTR);
         });
-        wait_until("it holds its lock", || words[0].load(SeqCst) == 1);
-        wait_until_asleep(other.pid());
-        assert_errno!(lock(&file, F_SETLKW, F_WRLCK, 10, 10), EDEADLK);
-        lock(&file, F_SETLK, F_UNLCK, 0, 10).expect("F_UNLCK");
-        other.join();
+        wait_until("it started", || words[0].load(SeqCst) == 1);
+        wait_until_asleep(child.pid());
+        signal::send(child.pid(), libc::SIGUSR1);
+        child.join();
     });
 }
 
 #[test]
-fn open_file_locks_conflict_within_a_process_and_survive_fork() {
-    in_mount_namespace(|| {
-        let (one, two) = (open(), open());
-        lock(&one, F_OFD_SETLK, F_WRLCK, 0, 0).expect("F_OFD_SETLK");
-        assert_errno!(lock(&two, F_OFD_SETLK, F_RDLCK, 0, 1), EAGAIN);
-        assert_errno!(lock(&two, F_SETLK, F_RDLCK, 0, 1), EAGAIN);
-        spawn(|| lock(&one, F_OFD_SETLK, F_RDLCK, 0, 0).map(drop).expect("the same open file")).join();
-        lock(&two, F_OFD_SETLK, F_RDLCK, 0, 1).expect("it is a read lock now");
-        assert_eq!(holder(&open(), 0, 0).3, -1, "such locks have no process");
-        drop(one);
-        drop(open());
-        lock(&two, F_OFD_SETLKW, F_WRLCK, 0, 0).expect("gone with their open file only");
-        let mut with_process = request(F_WRLCK, 0, 0);
-        with_process.l_pid = 1;
-        assert_errno!(syscall!(SYS_fcntl, &two, F_OFD_SETLK, &raw const with_process), EINVAL);
-    });
-}
-
-#[test]
-fn lock_requests_are_checked() {
+fn two_that_would_wait_for_each_other_are_told() {
     in_mount_namespace(|| {
         let file = open();
-        assert_errno!(lock(&file, F_SETLK, 9, 0, 0), EINVAL);
-        assert_errno!(lock(&file, F_SETLK, F_WRLCK, -1, 10), EINVAL);
-        let reader = File::open("file").expect("open");
-        assert_errno!(lock(&reader, F_SETLK, F_WRLCK, 0, 0), EBADF);
-        let writer = File::options().write(true).open("file").expect("open");
-        assert_errno!(lock(&writer, F_SETLK, F_RDLCK, 0, 0), EBADF);
-        assert_eq!(lock(&file, F_SETLK, F_WRLCK, 10, -5), Ok(0), "a negative length lies before the start");
-        spawn(|| assert_eq!(holder(&file, 0, 0).1, 5)).join();
+        set(&file, F_WRLCK, 0, 1).expect("lock");
+        let words = shared_words();
+        let child = spawn(|| {
+            let file = open();
+            set(&file, F_WRLCK, 1, 1).expect("lock");
+            words[0].store(1, SeqCst);
+            record(&file, F_SETLKW, F_WRLCK, 0, 1).expect("comes in the end");
+        });
+        wait_until("it has its lock", || words[0].load(SeqCst) == 1);
+        wait_until_asleep(child.pid());
+        assert_errno!(record(&file, F_SETLKW, F_WRLCK, 1, 1), EDEADLK);
+        set(&file, F_UNLCK, 0, 1).expect("unlock");
+        child.join();
     });
 }
 
 #[test]
-fn flock_belongs_to_the_open_file() {
+fn locks_of_an_open_file_hold_against_the_same_process() {
     in_mount_namespace(|| {
-        let (one, two) = (open(), open());
+        let (first, second) = (open(), open());
+        record(&first, F_OFD_SETLK, F_WRLCK, 0, 10).expect("lock");
+        assert_errno!(record(&second, F_OFD_SETLK, F_RDLCK, 5, 1), EAGAIN);
+        assert_errno!(set(&second, F_WRLCK, 9, 1), EAGAIN);
+        let lock = record(&second, F_OFD_GETLK, F_RDLCK, 0, 0).expect("F_OFD_GETLK");
+        assert_eq!((lock.l_type as i32, lock.l_start, lock.l_len, lock.l_pid), (F_WRLCK, 0, 10, -1));
+        // Another descriptor of the same open file is the same owner, and closing one of two changes nothing.
+        let copy = first.try_clone().expect("dup");
+        record(&copy, F_OFD_SETLK, F_WRLCK, 0, 20).expect("lock");
+        drop(copy);
+        assert_errno!(record(&second, F_OFD_SETLK, F_RDLCK, 15, 1), EAGAIN);
+        drop(first);
+        record(&second, F_OFD_SETLK, F_WRLCK, 0, 0).expect("lock");
+        let mut lock = libc::flock { l_type: F_RDLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 5 };
+        assert_errno!(syscall!(SYS_fcntl, &second, F_OFD_SETLK, &raw mut lock), EINVAL);
+    });
+}
+
+#[test]
+fn flock_is_of_the_open_file_and_knows_nothing_of_record_locks() {
+    in_mount_namespace(|| {
+        let (first, second) = (open(), open());
         let flock = |file: &File, operation: i32| syscall!(SYS_flock, file, operation);
-        flock(&one, LOCK_SH).expect("flock");
-        flock(&two, LOCK_SH).expect("flock");
-        assert_errno!(flock(&two, LOCK_EX | LOCK_NB), EWOULDBLOCK);
-        flock(&two, LOCK_UN).expect("flock");
-        flock(&one, LOCK_EX).expect("raised");
-        assert_errno!(flock(&two, LOCK_SH | LOCK_NB), EWOULDBLOCK);
-        spawn(|| flock(&one, LOCK_UN).map(drop).expect("a forked copy is the same open file")).join();
-        flock(&two, LOCK_EX | LOCK_NB).expect("flock");
-        lock(&one, F_SETLK, F_WRLCK, 0, 0).expect("the two kinds do not see each other");
-        assert_errno!(flock(&one, 0), EINVAL);
-        let waiter = spawn(|| flock(&one, LOCK_EX).map(drop).expect("flock"));
-        wait_until_asleep(waiter.pid());
-        flock(&two, LOCK_UN).expect("flock");
-        waiter.join();
+        flock(&first, LOCK_SH).expect("shared");
+        flock(&second, LOCK_SH | LOCK_NB).expect("shared");
+        assert_errno!(flock(&second, LOCK_EX | LOCK_NB), EWOULDBLOCK);
+        flock(&first, LOCK_UN).expect("unlock");
+        flock(&second, LOCK_EX | LOCK_NB).expect("exclusive");
+        assert_errno!(flock(&first, LOCK_SH | LOCK_NB), EWOULDBLOCK);
+        set(&first, F_WRLCK, 0, 0).expect("record lock");
+        let copy = second.try_clone().expect("dup");
+        drop(second);
+        assert_errno!(flock(&first, LOCK_SH | LOCK_NB), EWOULDBLOCK);
+        flock(&copy, LOCK_UN).expect("unlock");
+        flock(&first, LOCK_EX | LOCK_NB).expect("exclusive");
+        assert_errno!(flock(&first, 0), EINVAL);
+        assert_errno!(syscall!(SYS_flock, -1, LOCK_SH), EBADF);
+    });
+}
+
+#[test]
+fn a_waiting_flock_comes_when_the_other_goes() {
+    in_mount_namespace(|| {
+        let file = open();
+        syscall!(SYS_flock, &file, LOCK_EX).expect("lock");
+        let words = shared_words();
+        let child = spawn(|| {
+            let other = open();
+            words[0].store(1, SeqCst);
+            syscall!(SYS_flock, &other, LOCK_SH).expect("shared");
+        });
+        wait_until("it started", || words[0].load(SeqCst) == 1);
+        wait_until_asleep(child.pid());
+        // The child has a copy of this descriptor: only the explicit unlock lets it on.
+        syscall!(SYS_flock, &file, LOCK_UN).expect("unlock");
+        child.join();
+    });
+}
+
+#[test]
+fn locks_are_listed_in_proc() {
+    in_mount_namespace(|| {
+        let file = open();
+        set(&file, F_WRLCK, 5, 10).expect("lock");
+        syscall!(SYS_flock, &file, LOCK_SH).expect("lock");
+        let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
+        syscall!(SYS_fstat, file.as_raw_fd(), stat.as_mut_ptr()).expect("fstat");
+        // SAFETY: zero is a value of every field, and the call has filled it.
+        let inode = unsafe { stat.assume_init() }.st_ino;
+        let own = std::process::id();
+        let text = std::fs::read_to_string("/proc/locks").expect("/proc/locks");
+        let lines: Vec<String> = text.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect();
+        let has = |start: &str, end: &str| lines.iter().any(|line| line.starts_with(start) && line.ends_with(end));
+        assert!(has(&format!("POSIX ADVISORY WRITE {own} "), &format!(":{inode} 5 14")), "{text}");
+        assert!(has(&format!("FLOCK ADVISORY READ {own} "), &format!(":{inode} 0 EOF")), "{text}");
     });
 }
