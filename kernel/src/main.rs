@@ -33,6 +33,7 @@ extern "C" fn main(start_info: u64) -> ! {
     log::info!("Command line: {}", alloc::string::String::from_utf8_lossy(command_line::text()));
     let memory = mm::frame::statistics();
     log::info!("Memory: {}K/{}K available", memory.free_pages * 4, memory.total_pages * 4);
+    dev::init();
     fs::init();
     let credentials = Arc::new(task::Credentials::initial());
     let (root, mounts) = fs::mount::init(credentials).unwrap_or_else(|error| panic!("the rootfs cannot be mounted: {error:?}"));
