@@ -33,6 +33,22 @@ extern "C" fn main(start_info: u64) -> ! {
     log::info!("Command line: {}", alloc::string::String::from_utf8_lossy(command_line::text()));
     let memory = mm::frame::statistics();
     log::info!("Memory: {}K/{}K available", memory.free_pages * 4, memory.total_pages * 4);
-    let (root, mounts) = fs::boot::init();
-    task::init::start(root, mounts, fs::boot::unpack_initramfs)
+    dev::init();
+    fs::init();
+    let credentials = Arc::new(task::Credentials::initial());
+    let (root, mounts) = fs::mount::init(credentials).unwrap_or_else(|error| panic!("the rootfs cannot be mounted: {error:?}"));
+    task::init::start(root, mounts, prepare_root)
+}
+
+/// Fills the rootfs from the initramfs, whose memory is free afterwards.
+fn prepare_root() {
+    let thread = task::current();
+    let root = thread.fs().root();
+    let start = fs::walk::Start { root: root.clone(), directory: root, credentials: thread.credentials() };
+    if let Err(error) = fs::initramfs::make_default_nodes(&start) {
+        log::error!("/dev/console and /root cannot be made: {error:?}");
+    }
+    fs::initramfs::unpack(mm::frame::initramfs(start_info::information()), &start);
+    // SAFETY: the slice given to `unpack` above is gone, and a kernel has one initramfs.
+    unsafe { mm::frame::free_initramfs(start_info::information()) };
 }

@@ -12,11 +12,12 @@ pub struct KernelContext {
 impl KernelContext {
     /// A thread that has not run yet: it will call `entry(argument)` on the stack that ends at `stack_top` (a multiple of 16).
     pub fn new(stack_top: u64, entry: extern "C" fn(usize) -> !, argument: usize) -> Self {
-        // What `switch_context` pops: r15 r14 r13 r12 rbp rbx, then the return address; above it a 0 that ends backtraces.
-        let frame = [0, 0, entry as usize as u64, argument as u64, 0, 0, first_entry as *const () as u64, 0];
+        // What `switch_context` pops: r15 r14 r13 r12 rbp rbx, then the return address; above it zeros that
+        // end backtraces: two, so that the stack is at a multiple of 16 where `first_entry` calls.
+        let frame = [0, 0, entry as usize as u64, argument as u64, 0, 0, first_entry as *const () as u64, 0, 0];
         let rsp = stack_top - size_of_val(&frame) as u64;
         // SAFETY: the top of a fresh stack, which nobody uses yet.
-        unsafe { (rsp as *mut [u64; 8]).write(frame) };
+        unsafe { (rsp as *mut [u64; 9]).write(frame) };
         Self { rsp }
     }
 }

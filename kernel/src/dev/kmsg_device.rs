@@ -114,3 +114,48 @@ fn split_priority(text: &str) -> (u32, &str) {
         _ => (default, text),
     }
 }
+
+/// Opens `/proc/kmsg`: the log as text, each record read by one reader of the system only (`syslog(2)`, `SYSLOG_ACTION_READ`).
+pub fn open_text(_flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+    if current().credentials().capable(Capabilities::SYSLOG) { Ok(Arc::new(TextFile)) } else { Err(Errno::PERM) }
+}
+
+struct TextFile;
+
+impl FileOps for TextFile {
+    fn read(&self, file: &OpenFile, buffer: &mut IoBuffer<'_>, _offset: u64) -> Result<usize> {
+        let nonblocking = file.is_nonblocking();
+        let attempt = || match kmsg::record_from(kmsg::read_sequence(None)) {
+            None => nonblocking.then_some(Err(Errno::AGAIN)),
+            Some(record) => Some(Ok(record)),
+        };
+        let mut record = kmsg::readers().wait_until(WaitMode::INTERRUPTIBLE, attempt)??;
+        let before = buffer.done();
+        loop {
+            let (seconds, microseconds) = (record.time_ns / 1_000_000_000, record.time_ns / 1000 % 1_000_000);
+            let priority = u32::from(record.facility) << 3 | u32::from(record.level);
+            let line = format!("<{priority}>[{seconds:5}.{microseconds:06}] {}\n", record.text);
+            if line.len() > buffer.remaining() && buffer.done() > before {
+                break;
+            }
+            // A record that is longer than the whole buffer is cut.
+            buffer.put(&line.as_bytes()[..line.len().min(buffer.remaining())])?;
+            kmsg::read_sequence(Some(record.sequence + 1));
+            match kmsg::record_from(record.sequence + 1) {
+                Some(next) => record = next,
+                None => break,
+            }
+        }
+        Ok(buffer.done() - before)
+    }
+
+    fn poll(&self, _file: &OpenFile, table: &mut PollTable<'_>) -> PollEvents {
+        table.watch(kmsg::readers());
+        let unread = kmsg::record_from(kmsg::read_sequence(None)).is_some();
+        if unread { PollEvents::READABLE } else { PollEvents::empty() }
+    }
+
+    fn pollable(&self) -> bool {
+        true
+    }
+}

@@ -140,6 +140,8 @@ pub enum Kind {
     File(fn(&OpenFile, &mut Text) -> Result<()>),
     /// A file to read and write.
     Writable(fn(&OpenFile, &mut Text) -> Result<()>, fn(&OpenFile, &[u8]) -> Result<()>),
+    /// A file that does more than hand out text.
+    Opened(fn(OpenFlags) -> Result<Arc<dyn FileOps>>),
     /// A value of the kernel that stands somewhere in memory.
     Variable(&'static dyn Variable),
     /// A symbolic link.
@@ -196,6 +198,11 @@ impl Entry {
         Self { name, mode: 0o777, kind: Kind::Link(target) }
     }
 
+    /// A file for root that is opened by a function of its own.
+    pub const fn opened(name: &'static str, open: fn(OpenFlags) -> Result<Arc<dyn FileOps>>) -> Self {
+        Self { name, mode: 0o400, kind: Kind::Opened(open) }
+    }
+
     /// The same with other permission bits.
     pub const fn with_mode(self, mode: u32) -> Self {
         Self { mode, ..self }
@@ -206,7 +213,7 @@ impl Entry {
         match self.kind {
             Kind::Directory(_) => FileType::Directory,
             Kind::Link(_) => FileType::Symlink,
-            Kind::File(_) | Kind::Writable(..) | Kind::Variable(_) => FileType::Regular,
+            Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => FileType::Regular,
         }
     }
 
@@ -220,7 +227,7 @@ impl Entry {
         let ops: Arc<dyn InodeOps> = match self.kind {
             Kind::Directory(entries) => Arc::new(TableDirectory { entries }),
             Kind::Link(target) => Arc::new(FixedLink(target)),
-            Kind::File(_) | Kind::Writable(..) | Kind::Variable(_) => Arc::new(TableFile(self)),
+            Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => Arc::new(TableFile(self)),
         };
         let inode = make_inode(superblock, self.number(), self.file_type(), self.mode, ops);
         if let Kind::Directory(entries) = self.kind {
@@ -341,7 +348,10 @@ impl InodeOps for TableFile {
         change_attributes(inode, change)
     }
 
-    fn open(&self, _inode: &Arc<Inode>, _path: &Path, _flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+    fn open(&self, _inode: &Arc<Inode>, _path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+        if let Kind::Opened(open) = self.0.kind {
+            return open(flags);
+        }
         Ok(GeneratedFile::new(Arc::new(TableContent(self.0))))
     }
 }

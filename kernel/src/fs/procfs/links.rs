@@ -100,7 +100,7 @@ impl InodeOps for DescriptorLink {
             let flags = file.flags();
             let (read, write) = (flags.readable(), flags.writable());
             attributes.mode = if read { 0o500 } else { 0 } | if write { 0o300 } else { 0 };
-            // What was opened by O_PATH can only be passed through.
+            // The length that Linux shows, whatever the target is.
             attributes.size_bytes = 64;
         }
         Ok(attributes)

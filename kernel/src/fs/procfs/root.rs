@@ -2,6 +2,7 @@
 
 use super::process::{Scope, TaskNode};
 use super::{Hiding, ProcSuper, net, sysctl, system, system_memory};
+use crate::dev::kmsg_device;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Listing, change_attributes, directory_links, make_inode};
 use crate::fs::inode::AttributeChange;
@@ -39,6 +40,7 @@ static ENTRIES: &[Entry] = &[
     Entry::file("kallsyms", system::nothing),
     Entry::file("key-users", system::key_users),
     Entry::file("keys", system::nothing),
+    Entry::opened("kmsg", kmsg_device::open_text),
     Entry::file("loadavg", system::loadavg),
     Entry::file("locks", system::locks),
     Entry::file("meminfo", system_memory::meminfo),
