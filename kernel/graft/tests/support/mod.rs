@@ -165,3 +165,21 @@ impl World {
         drop(released);
     }
 }
+
+/// Requires that a call was refused by this very rule.
+#[track_caller]
+pub fn refused<T>(outcome: Outcome<T>, rule: graft::Rule) {
+    match outcome {
+        Ok(_) => panic!("not refused by {rule}"),
+        Err(failure) => assert_eq!(failure.rule, Some(rule), "{failure:?}"),
+    }
+}
+
+/// A world with some directories below its working directory `/x`.
+pub fn world_with(directories: &[&str]) -> Task {
+    let task = new_world();
+    for directory in directories {
+        task.mkdir_all(&format!("/x/{directory}")).unwrap();
+    }
+    task
+}

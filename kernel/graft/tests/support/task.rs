@@ -245,7 +245,7 @@ impl Task {
             let copy = world.forest.copy_namespace(namespace, &owner, [root.mount, cwd.mount]).unwrap();
             let [root_copy, cwd_copy] = copy.copies;
             let task = TaskState {
-                name: ["A", "B", "C", "D"][world.tasks.len()].to_string(),
+                name: char::from(b'A' + world.tasks.len() as u8).to_string(),
                 namespace: copy.namespace,
                 root: Place::new(root_copy.unwrap_or(root.mount), root.dentry),
                 cwd: Place::new(cwd_copy.unwrap_or(cwd.mount), cwd.dentry),
