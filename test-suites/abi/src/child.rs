@@ -8,7 +8,7 @@ use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 /// How long a child may take before it counts as hung. Tests take milliseconds; an emulated processor makes them seconds.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a process ended or paused, from a wait status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

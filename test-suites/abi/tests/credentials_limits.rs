@@ -168,7 +168,7 @@ fn capabilities_are_each_threads_own() {
         std::thread::spawn(move || {
             set_capabilities(Capabilities { effective: 0, ..full }).expect("capset");
             assert_errno!(syscall!(SYS_sethostname, c"x", 1), EPERM);
-            assert_errno!(abi::world::mount("x", "/tmp", "tmpfs", 0, ""), EPERM); // F4
+            assert_errno!(abi::world::mount("x", "/tmp", "tmpfs", 0, ""), EPERM); // Rule F4
         })
         .join()
         .expect("a thread");

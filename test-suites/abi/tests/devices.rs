@@ -142,7 +142,7 @@ fn nodev_mounts_open_no_devices() {
         mkdir("d");
         mount("d", "/tmp/d", "tmpfs", libc::MS_NODEV, "").expect("mount");
         mknod("d/null", libc::S_IFCHR | 0o666, 1, 3).expect("a node may be made");
-        assert_errno!(File::open("d/null"), EACCES); // L13
+        assert_errno!(File::open("d/null"), EACCES); // Rule L13
         assert!(syscall!(SYS_open, c"d/null", libc::O_PATH).is_ok());
         mknod("d/fifo", libc::S_IFIFO | 0o666, 0, 0).expect("mknod");
         assert!(syscall!(SYS_open, c"d/fifo", libc::O_RDONLY | libc::O_NONBLOCK).is_ok(), "a FIFO is no device");
@@ -159,7 +159,7 @@ fn devices_and_fifos_are_written_on_read_only_mounts() {
         mount("", "/tmp/d", "", libc::MS_REMOUNT | libc::MS_RDONLY, "").expect("remount");
         let null = File::options().write(true).open("d/null").expect("open");
         assert_eq!(syscall!(SYS_write, &null, c"x".as_ptr(), 1), Ok(1));
-        assert_errno!(File::options().write(true).open("d/file"), EROFS); // L14
+        assert_errno!(File::options().write(true).open("d/file"), EROFS); // Rule L14
         assert_errno!(syscall!(SYS_access, c"d/file", libc::W_OK), EROFS);
     });
 }
@@ -197,7 +197,7 @@ fn a_ram_disk_is_a_block_device_with_the_size_it_was_given() {
         let mut len_bytes = 0u64;
         const BLKGETSIZE64: u64 = 0x8008_1272;
         syscall!(SYS_ioctl, &disk, BLKGETSIZE64, &raw mut len_bytes).expect("BLKGETSIZE64");
-        assert!(len_bytes > 0 && len_bytes % 512 == 0);
+        assert!(len_bytes > 0 && len_bytes.is_multiple_of(512));
         assert_eq!(syscall!(SYS_lseek, &disk, 0, libc::SEEK_END), Ok(len_bytes as usize));
         disk.write_all_at(b"block device", 5000).expect("write");
         let mut bytes = [0; 12];

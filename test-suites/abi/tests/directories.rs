@@ -88,7 +88,7 @@ fn a_removed_directory_stays_usable_but_takes_no_entries() {
         std::fs::remove_dir("/tmp/d").expect("rmdir");
         assert_errno!(std::fs::write("file", ""), ENOENT);
         assert_errno!(std::fs::create_dir("inner"), ENOENT);
-        assert_errno!(std::env::current_dir(), ENOENT); // L8
+        assert_errno!(std::env::current_dir(), ENOENT); // Rule L8
         assert_eq!(names("."), [] as [&str; 0]);
         assert_eq!(std::fs::read_link("/proc/self/cwd").expect("cwd").to_str(), Some("/tmp/d (deleted)"));
         std::env::set_current_dir("..").expect("its parent is still known");

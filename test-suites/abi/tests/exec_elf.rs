@@ -218,7 +218,7 @@ fn a_noexec_mount_executes_nothing() {
         mkdir("d");
         abi::world::mount("d", "/tmp/d", "tmpfs", libc::MS_NOEXEC, "").expect("mount");
         Elf::exiting(0).install("d/program");
-        assert_refused("a program", "/tmp/d/program", libc::EACCES); // L13
+        assert_refused("a program", "/tmp/d/program", libc::EACCES); // Rule L13
         install("d/text", "no program");
         assert_refused("what is no program", "/tmp/d/text", libc::EACCES);
     });
@@ -488,7 +488,7 @@ fn set_user_id_programs_run_as_their_owner_unless_nosuid() {
         std::fs::set_permissions("program", std::fs::Permissions::from_mode(0o4755)).expect("chmod");
         assert_eq!(run("/tmp/program", &[]), Status::Exited(12));
         abi::world::mount("", "/tmp", "", libc::MS_REMOUNT | libc::MS_BIND | libc::MS_NOSUID, "").expect("remount");
-        assert_eq!(run("/tmp/program", &[]), Status::Exited(0)); // L13
+        assert_eq!(run("/tmp/program", &[]), Status::Exited(0)); // Rule L13
         abi::world::mount("", "/tmp", "", libc::MS_REMOUNT | libc::MS_BIND, "").expect("remount");
         syscall!(SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).expect("prctl");
         assert_eq!(run("/tmp/program", &[]), Status::Exited(0));

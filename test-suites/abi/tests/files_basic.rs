@@ -389,7 +389,7 @@ fn access_times_follow_the_mount() {
         assert!(!access_time_moves(libc::MS_RELATIME, future, 2000));
         assert!(!access_time_moves(libc::MS_NOATIME, 1000, 2000));
         assert!(access_time_moves(libc::MS_STRICTATIME, future, 2000));
-        assert!(access_time_moves(libc::MS_STRICTATIME | libc::MS_NOATIME, future, 2000)); // F6
+        assert!(access_time_moves(libc::MS_STRICTATIME | libc::MS_NOATIME, future, 2000)); // Rule F6
     });
 }
 

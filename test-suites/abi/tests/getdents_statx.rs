@@ -25,7 +25,7 @@ fn list(directory: &File, room_bytes: usize) -> Outcome<Vec<Entry>> {
         let word = |offset: usize| u64::from_ne_bytes(bytes[at + offset..][..8].try_into().expect("8 bytes"));
         let record_len = u16::from_ne_bytes(bytes[at + 16..][..2].try_into().expect("2 bytes")) as usize;
         let name: Vec<u8> = bytes[at + 19..at + record_len].iter().copied().take_while(|&byte| byte != 0).collect();
-        assert!(record_len % 8 == 0 && record_len > 19 + name.len());
+        assert!(record_len.is_multiple_of(8) && record_len > 19 + name.len());
         let name = String::from_utf8(name).expect("text");
         entries.push(Entry { inode: word(0), next: word(8) as i64, kind: bytes[at + 18], name });
         at += record_len;
@@ -156,7 +156,7 @@ fn stat_describes_a_file() {
         assert_eq!((data.blocks(), data.uid(), data.gid(), data.rdev()), (8, 0, 0, 0));
         assert_eq!(data.dev(), std::fs::metadata(".").expect("stat").dev());
         let device = abi::mountinfo::top_at("/tmp").device;
-        assert_eq!(device, format!("{}:{}", libc::major(data.dev()), libc::minor(data.dev()))); // W13
+        assert_eq!(device, format!("{}:{}", libc::major(data.dev()), libc::minor(data.dev()))); // Rule W13
     });
 }
 
@@ -175,7 +175,7 @@ fn statx_answers_its_mask_and_marks_mount_roots() {
         assert_eq!((file[4], file[5], file[6]), (data.ino(), 5, 8));
         // stx_mask and stx_blksize, stx_attributes, then link count and ids; stx_mnt_id is the 19th word.
         assert_eq!((file[0] >> 32, file[2] as u32), (4096, 1));
-        assert_eq!(file[18], abi::mountinfo::top_at("/tmp").id.into()); // L10
+        assert_eq!(file[18], abi::mountinfo::top_at("/tmp").id.into()); // Rule L10
         let root = statx("d", 0, BASIC | MOUNT_ID).expect("statx");
         assert_eq!(root[18], abi::mountinfo::at("/tmp/d").id.into());
         assert_eq!((file[1] & MOUNT_ROOT, root[1] & MOUNT_ROOT), (0, MOUNT_ROOT));

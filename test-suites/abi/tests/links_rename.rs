@@ -119,9 +119,9 @@ fn rename_has_the_errors_of_its_manual() {
         assert_errno!(rename("d", "."), EBUSY);
         abi::world::tmpfs("inner", "/tmp/d/inner");
         assert_errno!(rename("file", "d/inner/file"), EXDEV);
-        assert_errno!(rename("missing", "d/inner/file"), EXDEV); // L15
-        assert_errno!(rename("d/inner", "x"), EBUSY); // L16
-        rename("d", "moved").expect("a directory above a mount point moves"); // L16
+        assert_errno!(rename("missing", "d/inner/file"), EXDEV); // Rule L15
+        assert_errno!(rename("d/inner", "x"), EBUSY); // Rule L16
+        rename("d", "moved").expect("a directory above a mount point moves"); // Rule L16
         assert!(abi::mountinfo::is_mounted("/tmp/moved/inner"));
         rename("moved/", "d/").expect("slashes behind directories");
     });

@@ -427,7 +427,7 @@ fn noexec_mounts_give_no_executable_mappings() {
         abi::world::mount("d", "/tmp/d", "tmpfs", libc::MS_NOEXEC, "").expect("mount");
         let file = file_of("d/file", PAGE, 0xc3);
         let map = |protection: i32| syscall!(SYS_mmap, 0usize, PAGE, protection, MAP_PRIVATE, &file, 0);
-        assert_errno!(map(PROT_READ | PROT_EXEC), EPERM); // L13
+        assert_errno!(map(PROT_READ | PROT_EXEC), EPERM); // Rule L13
         let mapped = map(PROT_READ).expect("mmap");
         assert_errno!(syscall!(SYS_mprotect, mapped, PAGE, PROT_READ | PROT_EXEC), EACCES);
     });

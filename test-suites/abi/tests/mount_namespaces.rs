@@ -43,8 +43,8 @@ fn a_new_namespace_is_a_copy_with_ids_of_its_own() {
             let mut found = points(&there);
             expected.sort();
             found.sort();
-            assert_eq!(found, expected); // N2
-            assert!(there.iter().all(|mount| here.iter().all(|other| other.id != mount.id))); // N7
+            assert_eq!(found, expected); // Rule N2
+            assert!(there.iter().all(|mount| here.iter().all(|other| other.id != mount.id))); // Rule N7
             assert_eq!(names("/tmp/d"), ["file"], "the same files");
         })
         .join();
@@ -72,7 +72,7 @@ fn shared_mounts_are_peers_across_namespaces() {
         let group = at("/tmp/run").shared;
         let (child, go_on) = in_other_namespace(
             || {
-                assert_eq!(at("/tmp/run").shared, group); // N4
+                assert_eq!(at("/tmp/run").shared, group); // Rule N4
                 tmpfs("theirs", "/tmp/run/d");
                 touch("/tmp/run/d/file");
             },
@@ -118,7 +118,7 @@ fn unbindable_mounts_are_copied_into_a_new_namespace() {
         make("/tmp/d", MS_UNBINDABLE).expect("unbindable");
         spawn(|| {
             unshare();
-            assert!(is_mounted("/tmp/d")); // N2
+            assert!(is_mounted("/tmp/d")); // Rule N2
         })
         .join();
     });
@@ -134,7 +134,7 @@ fn the_working_directory_and_root_move_to_the_copies() {
             syscall!(SYS_chroot, c"/tmp/root").expect("chroot");
             std::env::set_current_dir("/inner").expect("chdir");
             unshare();
-            tmpfs("x", "/inner/d"); // N6: the place is in the new namespace
+            tmpfs("x", "/inner/d"); // Rule N6: the place is in the new namespace
             assert!(is_mounted("/inner/d"));
             assert_eq!(std::env::current_dir().expect("cwd").to_str(), Some("/inner"));
         })
@@ -154,7 +154,7 @@ fn clone_newns_gives_the_child_a_namespace() {
         }
         assert_eq!(abi::child::wait_end(child as i32), abi::Status::Exited(0));
         assert!(!is_mounted("/tmp/d"));
-        assert_errno!(syscall!(SYS_clone, libc::CLONE_NEWNS | libc::CLONE_FS | libc::SIGCHLD, 0, 0, 0, 0), EINVAL); // N1
+        assert_errno!(syscall!(SYS_clone, libc::CLONE_NEWNS | libc::CLONE_FS | libc::SIGCHLD, 0, 0, 0, 0), EINVAL); // Rule N1
     });
 }
 
@@ -173,7 +173,7 @@ fn setns_enters_a_namespace_at_its_root() {
         spawn(|| {
             std::env::set_current_dir("/tmp").expect("chdir");
             syscall!(SYS_setns, &namespace, libc::CLONE_NEWNS).expect("setns");
-            assert_eq!(std::env::current_dir().expect("cwd").to_str(), Some("/")); // N10
+            assert_eq!(std::env::current_dir().expect("cwd").to_str(), Some("/")); // Rule N10
             assert_eq!(names("/tmp/d"), ["file"]);
             assert_eq!(identity("/proc/self/ns/mnt").1, identity(&format!("/proc/self/fd/{}", namespace.as_raw_fd())).1);
         })
@@ -201,7 +201,7 @@ fn setns_returns_home_and_refuses_wrong_descriptors() {
             assert_errno!(syscall!(SYS_setns, &home, libc::CLONE_NEWUTS), EINVAL);
             let outcome =
                 std::thread::scope(|scope| scope.spawn(|| syscall!(SYS_setns, &home, libc::CLONE_NEWNS)).join().expect("a thread"));
-            assert_errno!(outcome, EINVAL); // N10: a thread shares its working directory
+            assert_errno!(outcome, EINVAL); // Rule N10: a thread shares its working directory
         })
         .join();
         spawn(|| {
@@ -223,7 +223,7 @@ fn a_namespace_dies_without_propagating_its_unmounts() {
             tmpfs("theirs", "/tmp/run/d");
         })
         .join();
-        assert!(is_mounted("/tmp/run/d")); // N9
+        assert!(is_mounted("/tmp/run/d")); // Rule N9
     });
 }
 
@@ -239,7 +239,7 @@ fn the_end_of_a_master_namespace_frees_its_slaves() {
                 unshare();
                 make("/tmp/d", MS_SLAVE).expect("slave");
                 words[0].store(u32::from(at("/tmp/d").master.is_some()) + 1, SeqCst);
-                wait_until("the master is gone", || at("/tmp/d").master.is_none()); // N9, C5
+                wait_until("the master is gone", || at("/tmp/d").master.is_none()); // Rule N9, C5
                 words[1].store(1, SeqCst);
             });
             wait_until("the slave is there", || words[0].load(SeqCst) == 2);
@@ -259,11 +259,11 @@ fn a_bound_namespace_file_keeps_the_namespace() {
         unshare();
         touch("handle");
         mkdir("d");
-        // Only a younger namespace may be bound. N14
+        // Only a younger namespace may be bound. Rule N14.
         let (child, go_on) = in_other_namespace(|| tmpfs("theirs", "/tmp/d"), || {});
         bind(&format!("/proc/{}/ns/mnt", child.pid()), "/tmp/handle").expect("bind");
         let shown = at("/tmp/handle");
-        assert_eq!((shown.kind.as_str(), shown.root.starts_with("mnt:[")), ("nsfs", true)); // W7
+        assert_eq!((shown.kind.as_str(), shown.root.starts_with("mnt:[")), ("nsfs", true)); // Rule W7
         assert_errno!(bind("/proc/self/ns/mnt", "/tmp/handle"), EINVAL);
         go_on();
         child.join();
@@ -288,7 +288,7 @@ fn a_mount_point_of_another_namespace_only_can_be_removed() {
                 tmpfs("theirs", "/tmp/e");
             },
             || {
-                assert!(!is_mounted("/tmp/d")); // L17
+                assert!(!is_mounted("/tmp/d")); // Rule L17
                 assert!(is_mounted("/tmp/renamed"));
             },
         );
@@ -325,10 +325,10 @@ fn a_mount_of_another_namespace_is_neither_source_nor_target() {
         );
         let theirs = format!("/proc/{}/root/tmp/d", child.pid());
         assert_eq!(names(&theirs), ["inner"]);
-        assert_errno!(bind(&theirs, "/tmp/here"), EINVAL); // B1
-        assert_errno!(tmpfs_on(&format!("{theirs}/inner")), EINVAL); // F9
-        assert_errno!(umount(&theirs, MNT_DETACH), EINVAL); // U1
-        assert_errno!(mount("", &theirs, "", libc::MS_REMOUNT | libc::MS_BIND, ""), EINVAL); // M1
+        assert_errno!(bind(&theirs, "/tmp/here"), EINVAL); // Rule B1
+        assert_errno!(tmpfs_on(&format!("{theirs}/inner")), EINVAL); // Rule F9
+        assert_errno!(umount(&theirs, MNT_DETACH), EINVAL); // Rule U1
+        assert_errno!(mount("", &theirs, "", libc::MS_REMOUNT | libc::MS_BIND, ""), EINVAL); // Rule M1
         go_on();
         child.join();
     });
@@ -350,10 +350,10 @@ fn user_namespaces_receive_as_slaves_and_cannot_take_locked_mounts_away() {
         spawn(|| {
             syscall!(SYS_unshare, libc::CLONE_NEWUSER | libc::CLONE_NEWNS).expect("unshare");
             write("/proc/self/uid_map", "0 0 1");
-            assert_eq!((at("/tmp/d").shared, at("/tmp/d").master), (None, group)); // N5
-            assert_errno!(umount("/tmp/d", MNT_DETACH), EINVAL); // K5
+            assert_eq!((at("/tmp/d").shared, at("/tmp/d").master), (None, group)); // Rule N5
+            assert_errno!(umount("/tmp/d", MNT_DETACH), EINVAL); // Rule K5
             let remount = |flags: u64| mount("", "/tmp/ro", "", libc::MS_REMOUNT | libc::MS_BIND | flags, "");
-            assert_errno!(remount(libc::MS_NODEV), EPERM); // K6
+            assert_errno!(remount(libc::MS_NODEV), EPERM); // Rule K6
             assert_errno!(remount(libc::MS_RDONLY), EPERM);
             remount(libc::MS_RDONLY | libc::MS_NODEV | libc::MS_NOSUID).expect("adding is allowed");
             tmpfs("over", "/tmp/d");

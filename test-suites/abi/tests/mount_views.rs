@@ -17,7 +17,7 @@ fn mountinfo_lines_have_their_fields() {
         mount("the-source", "/tmp/d", "tmpfs", MS_NODEV, "mode=0123,size=1m").expect("mount");
         let shown = at("/tmp/d");
         assert_eq!((shown.kind.as_str(), shown.source.as_str(), shown.root.as_str()), ("tmpfs", "the-source", "/"));
-        assert_eq!(shown.options, "rw,nodev,relatime"); // W4
+        assert_eq!(shown.options, "rw,nodev,relatime"); // Rule W4
         assert_eq!(shown.parent, top_at("/tmp").id);
         let options: Vec<&str> = shown.super_options.split(',').collect();
         assert_eq!(options[..2], ["rw", "size=1024k"]);
@@ -34,7 +34,7 @@ fn special_characters_are_escaped() {
         mkdir(name);
         mount("so urce#\n", name, "tmpfs", 0, "").expect("mount");
         let shown = table().pop().expect("a mount");
-        assert_eq!(shown.mount_point, "/tmp/a\\040b\\011c\\012d\\134e#f"); // W8
+        assert_eq!(shown.mount_point, "/tmp/a\\040b\\011c\\012d\\134e#f"); // Rule W8
         assert_eq!(shown.source, "so\\040urce\\043\\012");
         mkdir("sp ace");
         bind("/tmp/sp ace", "/tmp/sp ace").expect("bind");
@@ -48,7 +48,7 @@ fn an_empty_source_is_an_empty_field() {
     in_mount_namespace(|| {
         mkdir("d");
         mount("", "/tmp/d", "tmpfs", 0, "").expect("mount");
-        assert_eq!(at("/tmp/d").source, ""); // F10
+        assert_eq!(at("/tmp/d").source, ""); // Rule F10
     });
 }
 
@@ -61,10 +61,10 @@ fn mounts_shows_six_fields_with_joined_options() {
         let fields: Vec<String> = line("/proc/self/mounts").split(' ').map(str::to_string).collect();
         assert_eq!(fields.len(), 6);
         assert_eq!([&fields[0], &fields[1], &fields[2], &fields[4], &fields[5]], ["source", "/tmp/d", "tmpfs", "0", "0"]);
-        assert!(fields[3].starts_with("rw,nodev,relatime,size=64k"), "{}", fields[3]); // W9
+        assert!(fields[3].starts_with("rw,nodev,relatime,size=64k"), "{}", fields[3]); // Rule W9
         mount("", "/tmp/d", "", MS_REMOUNT | MS_BIND | MS_RDONLY, "").expect("remount");
         assert!(line("/proc/mounts").split(' ').nth(3).is_some_and(|options| options.starts_with("ro,")));
-        assert_eq!(line("/proc/self/mountstats"), "device source mounted on /tmp/d with fstype tmpfs"); // W10
+        assert_eq!(line("/proc/self/mountstats"), "device source mounted on /tmp/d with fstype tmpfs"); // Rule W10
     });
 }
 
@@ -79,7 +79,7 @@ fn new_mounts_are_listed_at_the_end_and_moves_keep_their_place() {
             let table = table();
             table[table.len() - count..].iter().map(|mount| mount.mount_point.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(last(3), ["/tmp/a", "/tmp/b", "/tmp/c"]); // W6
+        assert_eq!(last(3), ["/tmp/a", "/tmp/b", "/tmp/c"]); // Rule W6
         move_mount("/tmp/b", "/tmp/moved").expect("move");
         assert_eq!(last(3), ["/tmp/a", "/tmp/moved", "/tmp/c"]);
         umount("/tmp/a", 0).expect("umount");
@@ -99,7 +99,7 @@ fn only_what_the_readers_root_reaches_is_listed() {
             syscall!(SYS_chroot, c"/tmp/root").expect("chroot");
             std::env::set_current_dir("/").expect("chdir");
             let points: Vec<String> = table().into_iter().map(|mount| mount.mount_point).collect();
-            assert_eq!(points, ["/", "/proc", "/inner"]); // W2
+            assert_eq!(points, ["/", "/proc", "/inner"]); // Rule W2
         })
         .join();
         mkdir("plain");
@@ -125,7 +125,7 @@ fn an_open_file_shows_the_namespace_of_its_opener() {
             tmpfs("theirs", "/tmp/d");
             let mut text = String::new();
             mounts.read_to_string(&mut text).expect("read");
-            assert!(!text.contains(" /tmp/d "), "bound at open"); // W1
+            assert!(!text.contains(" /tmp/d "), "bound at open"); // Rule W1
         })
         .join();
         tmpfs("ours", "/tmp/d");
@@ -152,7 +152,7 @@ fn small_reads_show_each_line_whole_and_once() {
         }
         let text = String::from_utf8(text).expect("text");
         let lines: Vec<_> = text.lines().map(parse).collect();
-        assert_eq!(lines, table()); // W11
+        assert_eq!(lines, table()); // Rule W11
     });
 }
 
@@ -169,12 +169,12 @@ fn poll_on_mounts_and_mountinfo_tells_changes_once() {
             };
             assert!(!changed());
             tmpfs("x", "/tmp/d");
-            assert!(changed() && !changed(), "the poll itself takes the event"); // W12
+            assert!(changed() && !changed(), "the poll itself takes the event"); // Rule W12
             mount("", "/tmp/d", "", MS_REMOUNT | MS_BIND, "").expect("remount");
-            assert!(changed(), "even a remount that changes nothing"); // M7
+            assert!(changed(), "even a remount that changes nothing"); // Rule M7
             make("/tmp/d", MS_SHARED).expect("shared");
             make("/tmp/d", libc::MS_PRIVATE).expect("private");
-            assert!(!changed(), "type changes are not told"); // C7
+            assert!(!changed(), "type changes are not told"); // Rule C7
             move_mount("/tmp/d", "/tmp/e").expect("move");
             assert!(changed());
             assert_errno!(bind("/tmp/missing", "/tmp/d"), ENOENT);

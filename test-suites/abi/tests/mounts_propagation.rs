@@ -41,7 +41,7 @@ fn new_mounts_are_private_on_private_and_shared_on_shared() {
         assert!(is_private(&at("/tmp/p")));
         new_shared("/tmp/s");
         new_tmpfs("/tmp/s/inner");
-        assert_ne!(group("/tmp/s/inner"), group("/tmp/s")); // F11, P5
+        assert_ne!(group("/tmp/s/inner"), group("/tmp/s")); // Rule F11, P5
     });
 }
 
@@ -51,7 +51,7 @@ fn types_change_as_the_table_says() {
         new_shared("/tmp/d");
         let id = group("/tmp/d");
         make("/tmp/d", MS_SHARED).expect("again");
-        assert_eq!(group("/tmp/d"), id); // C3: unchanged
+        assert_eq!(group("/tmp/d"), id); // Rule C3: unchanged
         make("/tmp/d", MS_SLAVE).expect("slave");
         assert!(is_private(&at("/tmp/d")), "the sole member of a group becomes private");
         make("/tmp/d", MS_UNBINDABLE).expect("unbindable");
@@ -70,7 +70,7 @@ fn type_changes_take_one_type_and_nothing_else() {
     in_mount_namespace(|| {
         new_tmpfs("/tmp/d");
         mkdir("d/inner");
-        assert_errno!(make("/tmp/d", MS_SHARED | MS_PRIVATE), EINVAL); // C1
+        assert_errno!(make("/tmp/d", MS_SHARED | MS_PRIVATE), EINVAL); // Rule C1
         assert_errno!(make("/tmp/d", MS_SHARED | libc::MS_RDONLY), EINVAL);
         assert_errno!(make("/tmp/d", MS_SLAVE | libc::MS_MOVE), EINVAL);
         assert_errno!(make("/tmp/d/inner", MS_SHARED), EINVAL);
@@ -85,13 +85,13 @@ fn a_bind_of_a_shared_mount_joins_its_group() {
     in_mount_namespace(|| {
         new_shared("/tmp/a");
         new_peer("/tmp/a", "/tmp/b");
-        assert_eq!(group("/tmp/a"), group("/tmp/b")); // B5
+        assert_eq!(group("/tmp/a"), group("/tmp/b")); // Rule B5
         make("/tmp/b", MS_SLAVE).expect("slave");
         assert_eq!((at("/tmp/b").shared, at("/tmp/b").master), (None, Some(group("/tmp/a"))));
         make("/tmp/b", MS_SHARED).expect("shared");
         let b = at("/tmp/b");
         assert_eq!(b.master, Some(group("/tmp/a")));
-        assert!(b.shared.is_some() && b.shared != b.master); // O10
+        assert!(b.shared.is_some() && b.shared != b.master); // Rule O10
     });
 }
 
@@ -105,11 +105,11 @@ fn a_mount_reaches_all_peers_and_so_does_its_umount() {
         tmpfs("new", "/tmp/a/d");
         touch("a/d/file");
         for path in ["/tmp/b/d", "/tmp/c/d"] {
-            assert_eq!(names(path), ["file"]); // P1
-            assert_eq!(group(path), group("/tmp/a/d")); // P4
+            assert_eq!(names(path), ["file"]); // Rule P1
+            assert_eq!(group(path), group("/tmp/a/d")); // Rule P4
         }
         umount("/tmp/c/d", 0).expect("umount");
-        assert!(!is_mounted("/tmp/a/d") && !is_mounted("/tmp/b/d")); // U10
+        assert!(!is_mounted("/tmp/a/d") && !is_mounted("/tmp/b/d")); // Rule U10
     });
 }
 
@@ -120,7 +120,7 @@ fn slaves_receive_and_do_not_send() {
         mkdirs(&["a/d", "a/e"]);
         new_slave("/tmp/a", "/tmp/s");
         tmpfs("down", "/tmp/a/d");
-        assert_eq!(at("/tmp/s/d").master, Some(group("/tmp/a/d"))); // P4
+        assert_eq!(at("/tmp/s/d").master, Some(group("/tmp/a/d"))); // Rule P4
         assert_eq!(at("/tmp/s/d").shared, None);
         tmpfs("up", "/tmp/s/e");
         assert!(!is_mounted("/tmp/a/e"));
@@ -142,7 +142,7 @@ fn shared_slaves_hand_events_on_to_their_own_peers() {
         new_slave("/tmp/t", "/tmp/u");
         tmpfs("x", "/tmp/a/d");
         let (s, t, u) = (at("/tmp/s/d"), at("/tmp/t/d"), at("/tmp/u/d"));
-        assert_eq!((s.master, t.master), (Some(group("/tmp/a/d")), Some(group("/tmp/a/d")))); // P4
+        assert_eq!((s.master, t.master), (Some(group("/tmp/a/d")), Some(group("/tmp/a/d")))); // Rule P4
         assert!(s.shared.is_some() && s.shared == t.shared);
         assert_eq!((u.shared, u.master), (None, s.shared));
         umount("/tmp/s/d", 0).expect("umount");
@@ -173,7 +173,7 @@ fn a_receiver_without_the_directory_in_its_tree_is_skipped() {
         assert_eq!(group("/tmp/part"), group("/tmp/a"));
         tmpfs("x", "/tmp/a/out");
         tmpfs("y", "/tmp/a/in/d");
-        assert_eq!(points_below("/tmp/part"), ["/tmp/part/d"]); // P2
+        assert_eq!(points_below("/tmp/part"), ["/tmp/part/d"]); // Rule P2
     });
 }
 
@@ -189,9 +189,9 @@ fn a_shared_tree_receives_a_recursive_bind_whole() {
         rbind("/tmp/tree", "/tmp/a/d").expect("rbind");
         assert_eq!(points_below("/tmp/b"), ["/tmp/b/d", "/tmp/b/d/one", "/tmp/b/d/one/two"]);
         for inner in ["d", "d/one", "d/one/two"] {
-            assert_eq!(group(&format!("/tmp/a/{inner}")), group(&format!("/tmp/b/{inner}"))); // P4, P5
+            assert_eq!(group(&format!("/tmp/a/{inner}")), group(&format!("/tmp/b/{inner}"))); // Rule P4, P5
         }
-        assert!(is_private(&at("/tmp/tree/one")), "the source is not changed"); // B5
+        assert!(is_private(&at("/tmp/tree/one")), "the source is not changed"); // Rule B5
     });
 }
 
@@ -202,7 +202,7 @@ fn binds_combine_the_types_of_source_and_destination() {
         mkdirs(&["dest/one", "dest/two", "dest/three"]);
         new_tmpfs("/tmp/private");
         bind("/tmp/private", "/tmp/dest/one").expect("bind");
-        assert!(at("/tmp/dest/one").shared.is_some() && is_private(&at("/tmp/private"))); // B5
+        assert!(at("/tmp/dest/one").shared.is_some() && is_private(&at("/tmp/private"))); // Rule B5
         new_shared("/tmp/shared");
         bind("/tmp/shared", "/tmp/dest/two").expect("bind");
         assert_eq!(group("/tmp/dest/two"), group("/tmp/shared"));
@@ -224,7 +224,7 @@ fn a_moved_mount_keeps_its_type_and_is_shared_on_shared() {
         new_tmpfs("/tmp/moved");
         touch("moved/file");
         move_mount("/tmp/moved", "/tmp/dest/d").expect("move");
-        assert_eq!(names("/tmp/peer/d"), ["file"]); // V2
+        assert_eq!(names("/tmp/peer/d"), ["file"]); // Rule V2
         assert_eq!(group("/tmp/peer/d"), group("/tmp/dest/d"));
         new_shared("/tmp/other");
         let id = group("/tmp/other");
@@ -242,7 +242,7 @@ fn a_propagated_mount_is_tucked_beneath_what_the_receiver_has() {
         tmpfs("own", "/tmp/s/d");
         touch("s/d/own");
         tmpfs("received", "/tmp/a/d");
-        assert_eq!(names("s/d"), ["own"]); // P8
+        assert_eq!(names("s/d"), ["own"]); // Rule P8
         let stack = all_at("/tmp/s/d");
         let (own, received) = match stack[0].source.as_str() {
             "own" => (&stack[0], &stack[1]),
@@ -250,7 +250,7 @@ fn a_propagated_mount_is_tucked_beneath_what_the_receiver_has() {
         };
         assert_eq!((own.parent, received.parent), (received.id, at("/tmp/s").id));
         umount("/tmp/a/d", 0).expect("umount");
-        assert_eq!(at("/tmp/s/d").source, "own"); // U11, U13
+        assert_eq!(at("/tmp/s/d").source, "own"); // Rule U11, U13
         assert_eq!(at("/tmp/s/d").parent, at("/tmp/s").id);
     });
 }
@@ -265,7 +265,7 @@ fn umount_spares_receivers_with_children_of_their_own() {
         mkdir("a/d/inner");
         make("/tmp/b/d", MS_PRIVATE).expect("private");
         tmpfs("child", "/tmp/b/d/inner");
-        umount("/tmp/a/d", 0).expect("umount"); // U8, U11
+        umount("/tmp/a/d", 0).expect("umount"); // Rule U8, U11
         assert!(!is_mounted("/tmp/a/d"));
         assert!(is_mounted("/tmp/b/d") && is_mounted("/tmp/b/d/inner"));
     });
@@ -279,7 +279,7 @@ fn a_busy_receiver_holds_a_plain_umount_off_but_not_a_lazy_one() {
         new_peer("/tmp/a", "/tmp/b");
         tmpfs("d", "/tmp/a/d");
         let held = std::fs::File::open("/tmp/b/d").expect("open");
-        assert_errno!(umount("/tmp/a/d", 0), EBUSY); // U8
+        assert_errno!(umount("/tmp/a/d", 0), EBUSY); // Rule U8
         assert!(is_mounted("/tmp/a/d") && is_mounted("/tmp/b/d"));
         umount("/tmp/a/d", MNT_DETACH).expect("umount");
         assert!(!is_mounted("/tmp/a/d") && !is_mounted("/tmp/b/d"));
@@ -297,7 +297,7 @@ fn an_umount_takes_whatever_sits_at_the_place() {
         umount("/tmp/s/d", 0).expect("umount");
         tmpfs("unrelated", "/tmp/s/d");
         umount("/tmp/a/d", 0).expect("umount");
-        assert!(!is_mounted("/tmp/s/d")); // U10: positional
+        assert!(!is_mounted("/tmp/s/d")); // Rule U10: positional
     });
 }
 
@@ -309,11 +309,11 @@ fn slaves_of_a_leaving_mount_move_to_a_peer_or_up() {
         new_slave("/tmp/b", "/tmp/s");
         let id = group("/tmp/a");
         make("/tmp/b", MS_PRIVATE).expect("private");
-        assert_eq!(at("/tmp/s").master, Some(id)); // C5
+        assert_eq!(at("/tmp/s").master, Some(id)); // Rule C5
         make("/tmp/s", MS_SHARED).expect("shared");
         new_slave("/tmp/s", "/tmp/t");
         make("/tmp/s", MS_PRIVATE).expect("private");
-        assert_eq!(at("/tmp/t").master, Some(id), "to the group's own master"); // C6
+        assert_eq!(at("/tmp/t").master, Some(id), "to the group's own master"); // Rule C6
         make("/tmp/a", MS_PRIVATE).expect("private");
         assert!(is_private(&at("/tmp/t")));
     });
@@ -326,7 +326,7 @@ fn making_the_last_peer_a_slave_follows_its_old_master() {
         new_slave("/tmp/a", "/tmp/s");
         make("/tmp/s", MS_SHARED).expect("shared");
         make("/tmp/s", MS_SLAVE).expect("slave");
-        assert_eq!((at("/tmp/s").shared, at("/tmp/s").master), (None, Some(group("/tmp/a")))); // C3
+        assert_eq!((at("/tmp/s").shared, at("/tmp/s").master), (None, Some(group("/tmp/a")))); // Rule C3
         make("/tmp/s", MS_SHARED).expect("shared");
         new_peer("/tmp/s", "/tmp/t");
         let former = group("/tmp/s");
@@ -344,7 +344,7 @@ fn recursive_changes_reach_every_mount_of_the_tree() {
         let mut groups: Vec<u32> = tree.iter().map(|path| group(path)).collect();
         groups.sort();
         groups.dedup();
-        assert_eq!(groups.len(), 4); // C4
+        assert_eq!(groups.len(), 4); // Rule C4
         make("/tmp/d", MS_SLAVE | MS_REC).expect("rslave");
         assert!(tree.iter().all(|path| is_private(&at(path))), "sole members become private");
         make("/tmp/d", MS_UNBINDABLE | MS_REC).expect("runbindable");
@@ -360,7 +360,7 @@ fn a_self_bind_on_shared_tucks_the_second_time() {
         new_shared("/tmp/d");
         let before = table().len();
         bind("/tmp/d", "/tmp/d").expect("bind");
-        assert_eq!(table().len(), before + 1); // B7
+        assert_eq!(table().len(), before + 1); // Rule B7
         bind("/tmp/d", "/tmp/d").expect("bind");
         assert_eq!(table().len(), before + 3, "the copy for the lower peer is tucked");
         let ids = all_at("/tmp/d");
@@ -380,7 +380,7 @@ fn a_lazy_umount_of_a_tree_removes_counterparts_of_its_submounts() {
         tmpfs("sub", "/tmp/top/a/d");
         assert!(is_mounted("/tmp/b/d"));
         umount("/tmp/top", MNT_DETACH).expect("umount");
-        assert!(!is_mounted("/tmp/b/d")); // U10: /tmp/top/a is shared though its parent is private
+        assert!(!is_mounted("/tmp/b/d")); // Rule U10: /tmp/top/a is shared though its parent is private
         assert!(is_mounted("/tmp/b"));
     });
 }
@@ -411,7 +411,7 @@ fn a_failed_bind_leaves_no_trace_anywhere() {
         touch("file");
         new_peer("/tmp/a", "/tmp/b");
         let before = table();
-        assert_errno!(bind("/tmp/file", "/tmp/a/d"), ENOTDIR); // F15
+        assert_errno!(bind("/tmp/file", "/tmp/a/d"), ENOTDIR); // Rule F15
         assert_errno!(mount("x", "/tmp/a/d", "tmpfs", 0, "bad"), EINVAL);
         assert_eq!(table(), before);
     });
@@ -437,7 +437,7 @@ fn propagate_from_names_the_nearest_group_in_sight() {
         abi::spawn(|| {
             syscall_chroot();
             let c = at("/c");
-            assert_eq!((c.master, c.propagate_from), (Some(b), Some(a))); // W5
+            assert_eq!((c.master, c.propagate_from), (Some(b), Some(a))); // Rule W5
         })
         .join();
     });
@@ -478,7 +478,7 @@ fn mount_max_bounds_what_propagation_makes() {
             bind("/tmp/p/d", "/tmp/p/d").expect("below the limit");
         }
         for _ in 0..2 {
-            assert_errno!(bind("/tmp/p/d", "/tmp/p/d"), ENOSPC); // O15, P12
+            assert_errno!(bind("/tmp/p/d", "/tmp/p/d"), ENOSPC); // Rule O15, P12
         }
         umount("/tmp/p", MNT_DETACH).expect("umount");
         assert!(!is_mounted("/tmp/p/d"));

@@ -96,7 +96,7 @@ fn dot_dot_leaves_a_mount_through_its_mount_point() {
         new_tmpfs("/tmp/m");
         mkdir("m/inner");
         bind("/tmp/m/inner", "/tmp/a/b").expect("bind");
-        assert_eq!(identity("a/b/.."), identity("a")); // L5
+        assert_eq!(identity("a/b/.."), identity("a")); // Rule L5
         assert_eq!(identity("m/inner/.."), identity("m"));
         std::env::set_current_dir("a/b").expect("chdir");
         assert_eq!(std::env::current_dir().expect("cwd").to_str(), Some("/tmp/a/b"));
@@ -109,7 +109,7 @@ fn dot_dot_climbs_out_of_a_stack_of_mounts() {
         new_tmpfs("/tmp/m");
         abi::world::tmpfs("second", "/tmp/m");
         abi::world::tmpfs("third", "/tmp/m");
-        assert_eq!(identity("m/.."), identity("/tmp")); // L5
+        assert_eq!(identity("m/.."), identity("/tmp")); // Rule L5
         write("m/file", "on top");
         assert_eq!(names("m"), ["file"]);
     });
@@ -122,7 +122,7 @@ fn the_working_directory_is_not_covered_by_a_later_mount() {
         touch("d/below");
         std::env::set_current_dir("d").expect("chdir");
         abi::world::tmpfs("top", "/tmp/d");
-        assert_eq!(names("."), ["below"]); // L2
+        assert_eq!(names("."), ["below"]); // Rule L2
         assert_eq!(names("/tmp/d"), [] as [&str; 0]);
         assert_eq!(names("../d"), [] as [&str; 0], "`..` and the name lead to the top");
     });
@@ -145,10 +145,10 @@ fn chroot_stops_dot_dot_and_absolute_links() {
             assert_errno!(std::fs::metadata("/up"), ENOENT);
             assert_eq!(names("/inner/.."), ["file", "inner", "link", "up"]);
             syscall!(SYS_fchdir, &outside).expect("fchdir");
-            assert!(exists("root"), "a descriptor leads out"); // L6
+            assert!(exists("root"), "a descriptor leads out"); // Rule L6
             let mut path = [0u8; 64];
             let len = syscall!(SYS_getcwd, path.as_mut_ptr(), 64).expect("getcwd");
-            assert_eq!(&path[..len], b"(unreachable)/tmp\0"); // L8
+            assert_eq!(&path[..len], b"(unreachable)/tmp\0"); // Rule L8
         })
         .join();
         assert_errno!(syscall!(SYS_chroot, c"/tmp/root/file"), ENOTDIR);
@@ -175,7 +175,7 @@ fn resolve_beneath_refuses_to_leave_the_directory() {
         assert_eq!(resolve(&d, c"e/../e/file", RESOLVE_BENEATH), file);
         assert_eq!(resolve(&d, c"inside", RESOLVE_BENEATH), file);
         for path in [c"..", c"../d", c"/tmp/d", c"out", c"absolute", c"e/../../outside"] {
-            assert_errno!(resolve(&d, path, RESOLVE_BENEATH), EXDEV); // L11
+            assert_errno!(resolve(&d, path, RESOLVE_BENEATH), EXDEV); // Rule L11
         }
     });
 }
@@ -224,7 +224,7 @@ fn resolve_no_xdev_refuses_to_cross_mounts() {
         mkdir("d/m/inner");
         let d = File::open("d").expect("open");
         assert_eq!(resolve(&d, c"e", RESOLVE_NO_XDEV), Ok(identity("d/e")));
-        assert_errno!(resolve(&d, c"m", RESOLVE_NO_XDEV), EXDEV); // L11
+        assert_errno!(resolve(&d, c"m", RESOLVE_NO_XDEV), EXDEV); // Rule L11
         assert_errno!(resolve(&d, c"m/inner", RESOLVE_NO_XDEV), EXDEV);
         let m = File::open("d/m").expect("open");
         assert_errno!(resolve(&m, c"..", RESOLVE_NO_XDEV), EXDEV);
@@ -279,7 +279,7 @@ fn nosymfollow_mounts_follow_no_links_on_them() {
         mount("d", "/tmp/d", "tmpfs", 0x100, "").expect("MS_NOSYMFOLLOW");
         touch("d/file");
         symlink("file", "d/link").expect("symlink");
-        assert_errno!(File::open("d/link"), ELOOP); // L12
+        assert_errno!(File::open("d/link"), ELOOP); // Rule L12
         assert_errno!(File::open("d/link/x"), ELOOP);
         assert_eq!(std::fs::read_link("d/link").expect("readlink").to_str(), Some("file"));
         assert!(std::fs::symlink_metadata("d/link").is_ok());
@@ -328,9 +328,9 @@ fn a_file_renamed_out_of_a_bind_mount_has_no_way_up() {
         bind("/tmp/source", "/tmp/target").expect("bind");
         std::env::set_current_dir("target/d").expect("chdir");
         std::fs::rename("/tmp/source/d", "/tmp/elsewhere/d").expect("rename");
-        assert_errno!(std::fs::metadata(".."), ENOENT); // L7
+        assert_errno!(std::fs::metadata(".."), ENOENT); // Rule L7
         let mut path = [0u8; 64];
         syscall!(SYS_getcwd, path.as_mut_ptr(), 64).expect("getcwd");
-        assert!(path.starts_with(b"(unreachable)"), "glibc's getcwd makes ENOENT of this"); // L8
+        assert!(path.starts_with(b"(unreachable)"), "glibc's getcwd makes ENOENT of this"); // Rule L8
     });
 }

@@ -35,7 +35,7 @@ fn the_new_root_takes_the_place_and_the_old_one_is_put_below() {
         || {
             let old = identity("/");
             let new = identity("/new");
-            assert_eq!(pivot_root("/new", "/new/old"), Ok(0)); // R3
+            assert_eq!(pivot_root("/new", "/new/old"), Ok(0)); // Rule R3
             std::env::set_current_dir("/").expect("chdir");
             for path in [".", "..", "/", "/..", "/old/.."] {
                 assert_eq!(identity(path), new, "{path}");
@@ -72,9 +72,9 @@ fn pivot_root_on_dot_stacks_the_old_root_on_the_new_one() {
         || {},
         || {
             std::env::set_current_dir("/new").expect("chdir");
-            pivot_root(".", ".").expect("pivot_root"); // R5
+            pivot_root(".", ".").expect("pivot_root"); // Rule R5
             assert!(exists("/file"));
-            umount(".", MNT_DETACH).expect("the old root"); // L3
+            umount(".", MNT_DETACH).expect("the old root"); // Rule L3
             assert_eq!(read("file"), "in the new root");
             assert_eq!(table().iter().filter(|mount| mount.mount_point == "/").count(), 1);
         },
@@ -94,7 +94,7 @@ fn every_process_at_the_old_root_is_moved_along() {
             std::env::set_current_dir("/tmp/root").expect("chdir");
             words[0].store(1, SeqCst);
             wait_until("the root was changed", || words[2].load(SeqCst) == 1);
-            assert_eq!(identity("."), new); // R4
+            assert_eq!(identity("."), new); // Rule R4
         });
         let below = spawn(|| {
             std::env::set_current_dir("/tmp/root/elsewhere").expect("chdir");
@@ -135,7 +135,7 @@ fn the_root_mount_itself_is_ebusy() {
     in_chroot(
         || mkdir("root/plain"),
         || {
-            assert_errno!(pivot_root("/plain", "/plain"), EBUSY); // R1.5
+            assert_errno!(pivot_root("/plain", "/plain"), EBUSY); // Rule R1.5
             assert_errno!(pivot_root("/new", "/plain"), EBUSY);
             assert_errno!(pivot_root("/", "/"), EBUSY);
         },
@@ -146,7 +146,7 @@ fn the_root_mount_itself_is_ebusy() {
 fn a_directory_inside_another_mount_is_einval() {
     in_chroot(
         || mkdir("root/new/inner"),
-        || assert_errno!(pivot_root("/new/inner", "/new/inner"), EINVAL), // R1.7
+        || assert_errno!(pivot_root("/new/inner", "/new/inner"), EINVAL), // Rule R1.7
     );
 }
 
@@ -155,7 +155,7 @@ fn put_old_must_lie_below_new_root() {
     in_chroot(
         || new_tmpfs("/tmp/root/other"),
         || {
-            assert_errno!(pivot_root("/new", "/other"), EINVAL); // R1.8
+            assert_errno!(pivot_root("/new", "/other"), EINVAL); // Rule R1.8
             assert_eq!(pivot_root("/new", "/new/old/../old"), Ok(0));
         },
     );
@@ -166,19 +166,19 @@ fn shared_mounts_on_the_way_are_einval() {
     in_chroot(
         || make("/tmp/root", MS_SHARED).map(drop).expect("shared"),
         || {
-            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the parent of new_root
+            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // Rule R1.1: the parent of new_root
         },
     );
     in_chroot(
         || make("/tmp/root/new", MS_SHARED).map(drop).expect("shared"),
         || {
-            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the mount put_old is on
+            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // Rule R1.1: the mount put_old is on
         },
     );
     in_chroot(
         || make("/tmp", MS_SHARED).map(drop).expect("shared"),
         || {
-            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.1: the parent of the root
+            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // Rule R1.1: the parent of the root
         },
     );
     in_chroot(
@@ -199,7 +199,7 @@ fn a_shared_new_root_is_fine_when_put_old_is_on_a_private_mount_in_it() {
             tmpfs("old", "/tmp/root/new/old");
             make("/tmp/root/new", MS_SHARED).expect("shared");
         },
-        || assert_eq!(pivot_root("/new", "/new/old"), Ok(0)), // R2
+        || assert_eq!(pivot_root("/new", "/new/old"), Ok(0)), // Rule R2
     );
 }
 
@@ -212,7 +212,7 @@ fn a_root_that_is_no_mount_is_einval() {
         spawn(|| {
             syscall!(SYS_chroot, c"/tmp/root").expect("chroot");
             std::env::set_current_dir("/").expect("chdir");
-            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // R1.6
+            assert_errno!(pivot_root("/new", "/new/old"), EINVAL); // Rule R1.6
         })
         .join();
     });
@@ -228,7 +228,7 @@ fn a_new_root_outside_the_root_is_einval() {
         std::env::set_current_dir("/tmp/outer").expect("chdir");
         spawn(|| {
             syscall!(SYS_chroot, c"/tmp/outer/root").expect("chroot");
-            assert_errno!(pivot_root(".", "/new/old"), EINVAL); // R1.9
+            assert_errno!(pivot_root(".", "/new/old"), EINVAL); // Rule R1.9
         })
         .join();
     });
@@ -239,7 +239,7 @@ fn the_old_root_lands_on_top_of_what_is_mounted_at_put_old() {
     in_chroot(
         || tmpfs("covered", "/tmp/root/new/old"),
         || {
-            assert_eq!(pivot_root("/new", "/new/old"), Ok(0)); // R6
+            assert_eq!(pivot_root("/new", "/new/old"), Ok(0)); // Rule R6
             std::env::set_current_dir("/").expect("chdir");
             assert!(exists("/old/new"), "the old root is on top");
             umount("/old", MNT_DETACH).expect("umount");
@@ -258,7 +258,7 @@ fn a_slave_root_can_be_pivoted() {
             make("/tmp/root", libc::MS_SLAVE).expect("slave");
         },
         || {
-            assert_eq!(pivot_root("/new", "/new/old"), Ok(0)); // R2
+            assert_eq!(pivot_root("/new", "/new/old"), Ok(0)); // Rule R2
             std::env::set_current_dir("/").expect("chdir");
             assert!(table().iter().any(|mount| mount.mount_point == "/old" && mount.master.is_some()));
         },

@@ -124,8 +124,8 @@ fn clone3_makes_a_process_and_stores_its_id_where_asked() {
             exit_now(if seen == pid() { 0 } else { 1 });
         }
         // SAFETY: as above.
-        assert_eq!(unsafe { std::ptr::read_volatile(&raw const parent_tid) }, child as i32);
-        assert_eq!(unsafe { std::ptr::read_volatile(&raw const child_tid) }, 0, "the parent's copy is untouched");
+        let stored = unsafe { [&raw const parent_tid, &raw const child_tid].map(|word| std::ptr::read_volatile(word)) };
+        assert_eq!(stored, [child as i32, 0], "the parent's copy of the child's word is untouched");
         assert_eq!(wait_end(child as i32), Status::Exited(0));
     });
 }

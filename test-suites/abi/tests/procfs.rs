@@ -134,7 +134,7 @@ fn the_state_letter_follows_the_process() {
         wait_until("it is a zombie", || abi::child::state_of(id) == Some('Z'));
         assert_eq!(read(&format!("/proc/{id}/cmdline")), "");
         assert_errno!(std::fs::read_link(format!("/proc/{id}/exe")), ENOENT);
-        assert_errno!(File::open(format!("/proc/{id}/mountinfo")), EINVAL); // W1
+        assert_errno!(File::open(format!("/proc/{id}/mountinfo")), EINVAL); // Rule W1
         drop(child);
     });
 }
@@ -195,7 +195,7 @@ fn fdinfo_tells_position_flags_and_mount() {
         assert_eq!(field("pos:"), Some("4".to_string()));
         let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC | 0o100_000;
         assert_eq!(field("flags:"), Some(format!("0{flags:o}")));
-        assert_eq!(field("mnt_id:"), Some(abi::mountinfo::top_at("/tmp").id.to_string())); // W13
+        assert_eq!(field("mnt_id:"), Some(abi::mountinfo::top_at("/tmp").id.to_string())); // Rule W13
         assert_eq!(field("ino:"), Some(std::fs::metadata("file").expect("stat").ino().to_string()));
     });
 }
@@ -324,7 +324,7 @@ fn sysctls_that_programs_read_are_there() {
     }
     assert_eq!(read("/proc/sys/kernel/ostype"), "Linux\n");
     assert_eq!(read("/proc/sys/kernel/osrelease").trim().as_bytes(), rustix::system::uname().release().to_bytes());
-    assert!(read("/proc/sys/fs/mount-max").trim().parse::<u64>().expect("a number") > 0); // O15
+    assert!(read("/proc/sys/fs/mount-max").trim().parse::<u64>().expect("a number") > 0); // Rule O15
     let id = read("/proc/sys/kernel/random/boot_id");
     assert_eq!((id.len(), id.matches('-').count()), (37, 4));
 }
@@ -356,7 +356,7 @@ fn a_null_source_shows_as_none() {
         mkdir("p");
         syscall!(SYS_mount, 0usize, c"/tmp/p", c"proc", 0, 0usize).expect("mount");
         let shown = abi::mountinfo::at("/tmp/p");
-        assert_eq!((shown.source.as_str(), shown.kind.as_str()), ("none", "proc")); // F10
+        assert_eq!((shown.source.as_str(), shown.kind.as_str()), ("none", "proc")); // Rule F10
     });
 }
 

@@ -407,7 +407,7 @@ fn scheduling_calls_answer_as_go_and_glibc_expect() {
     in_child(|| {
         let mut cpus = [0u64; 16];
         let len_bytes = syscall!(SYS_sched_getaffinity, 0, 128, cpus.as_mut_ptr()).expect("sched_getaffinity");
-        assert!(len_bytes >= 8 && len_bytes % 8 == 0);
+        assert!(len_bytes >= 8 && len_bytes.is_multiple_of(8));
         assert!(cpus[0] != 0);
         syscall!(SYS_sched_setaffinity, 0, 8, cpus.as_ptr()).expect("sched_setaffinity");
         let none = 0u64;

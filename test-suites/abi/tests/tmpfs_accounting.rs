@@ -217,7 +217,7 @@ fn bad_options_are_einval_and_mount_nothing() {
         mkdir("d");
         let bad = ["size", "size=", "size=x", "size=10q", "mode=9", "mode=", "uid=x", "nr_inodes=x", "nosuid", "unknown", "unknown=1"];
         for options in bad {
-            assert_errno!(mount("d", "/tmp/d", "tmpfs", 0, options), EINVAL); // F7
+            assert_errno!(mount("d", "/tmp/d", "tmpfs", 0, options), EINVAL); // Rule F7
             assert!(!abi::mountinfo::is_mounted("/tmp/d"), "{options}");
         }
     });

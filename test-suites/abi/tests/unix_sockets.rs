@@ -52,8 +52,11 @@ fn send_control(socket: &OwnedFd, kind: i32, data: &[u8]) -> Outcome {
     syscall!(SYS_sendmsg, socket, &raw const message, 0)
 }
 
+/// A control message: its type and its data by words.
+type Control = (i32, Vec<u32>);
+
 /// Receives one message: its byte count, type and data of its first control message, and the flags.
-fn receive_control(socket: &OwnedFd, room_bytes: usize, flags: i32) -> Outcome<(usize, Option<(i32, Vec<u32>)>, i32)> {
+fn receive_control(socket: &OwnedFd, room_bytes: usize, flags: i32) -> Outcome<(usize, Option<Control>, i32)> {
     let mut bytes = [0u8; 16];
     let mut control = [0u64; 16];
     let vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: 16 };

@@ -137,7 +137,7 @@ fn attributes_belong_to_the_inode() {
         std::fs::rename("other", "renamed").expect("rename");
         assert_eq!(get(c"renamed", c"user.x"), Ok(b"ab".to_vec()));
         abi::world::mount("", "/tmp", "", libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY, "").expect("remount");
-        assert_errno!(set(c"file", c"user.x", b"1", 0), EROFS); // L14
+        assert_errno!(set(c"file", c"user.x", b"1", 0), EROFS); // Rule L14
         assert_errno!(syscall!(SYS_fremovexattr, &file, c"user.x"), EROFS);
     });
 }
