@@ -58,6 +58,6 @@ global_asm!(
     "first_entry:",
     "mov rdi, r12",
     "xor ebp, ebp",
-    // Not a call: the 0 on the stack stands for its return address, which also aligns the stack as at any function's entry.
-    "jmp r13",
+    "call r13",
+    "ud2",
 );
