@@ -108,6 +108,7 @@ impl<V: Vfs> Forest<V> {
             namespaces: 1,
             ..Needs::default()
         })?;
+        require(self.vfs.charge_namespace(owner), Rule::TooManyNamespaces)?;
         let namespace = self.insert_namespace(owner, false);
         let blank = Blank {
             locks: Locks::MOUNT,
