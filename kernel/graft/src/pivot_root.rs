@@ -62,11 +62,9 @@ impl<V: Vfs> Forest<V> {
             Rule::PivotRootNotMountRoot,
         )?;
         require(self.mounts[root].parent.is_some(), Rule::PivotRootNoParent)?;
-        require(
-            self.is_mount_root(new_root, new),
-            Rule::PivotNewNotMountRoot,
-        )?;
-        require(self.mounts[new].parent.is_some(), Rule::PivotNewNoParent)?;
+        let is_mounted_root =
+            self.is_mount_root(new_root, new) && self.mounts[new].parent.is_some();
+        require(is_mounted_root, Rule::PivotNewNotMountRoot)?;
         require(
             self.is_reachable(&put_old, new_root),
             Rule::PivotPutOldOutside,

@@ -176,7 +176,8 @@ fn refusals() {
     refused(bare.pivot_root("new", "new/old"), Rule::PivotRootNoParent);
 }
 
-/// R1.9: new_root is a mount of the namespace that is not below the task's root. R1.7: or has nothing under it.
+/// R1.9: new_root is a mount of the namespace that is not below the task's root. R1.3: the namespace's own root counts
+/// as locked (X18).
 #[test]
 fn a_new_root_outside_the_root() {
     let task = ready_to_pivot();
@@ -192,7 +193,7 @@ fn a_new_root_outside_the_root() {
         let place = graft::Place::new(root, *world.forest.root(root).unwrap());
         world.set_cwd(0, place);
     });
-    refused(task.pivot_root(".", "./x"), Rule::PivotNewNoParent);
+    refused(task.pivot_root(".", "./x"), Rule::PivotLocked);
 }
 
 /// R1.2, R1.3: mounts of another namespace, and locked ones. R3: a locked old root hands its lock on.
