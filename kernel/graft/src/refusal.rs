@@ -193,8 +193,7 @@ rules! {
     PivotOnRootMount: EBUSY, "R1.5", "new_root or put_old is on the root mount";
     PivotRootNotMountRoot: EINVAL, "R1.6", "the caller's root is not the root of a mount";
     PivotRootNoParent: EINVAL, "R1.6", "the root mount is on nothing";
-    PivotNewNotMountRoot: EINVAL, "R1.7", "new_root is not the root of a mount";
-    PivotNewNoParent: EINVAL, "R1.7", "the mount of new_root is on nothing";
+    PivotNewNotMountRoot: EINVAL, "R1.7", "new_root is not the root of a mount that is mounted on another";
     PivotPutOldOutside: EINVAL, "R1.8", "put_old is not at or below new_root";
     PivotNewOutside: EINVAL, "R1.9", "new_root is not below the caller's root";
 
