@@ -6,7 +6,7 @@ use std::fs::File;
 use abi::memory::PAGE;
 use abi::raw::{call, registers};
 use abi::world::{mkdir, names, touch, write};
-use abi::{Errno, Outcome, Pages, Status, assert_errno, fault, in_child, in_mount_namespace, signal, spawn, syscall};
+use abi::{Errno, Outcome, Pages, Status, assert_errno, in_child, in_mount_namespace, signal, spawn, syscall};
 
 /// Nothing is mapped there: the first page, the end of the user half, the kernel half, and what is no address at all.
 const BAD_ADDRESSES: [usize; 4] = [0x10, 0x7fff_ffff_e000, 0xffff_8000_0000_0000, 0x8000_0000_0000_0000];
@@ -421,7 +421,8 @@ fn a_process_that_eats_all_memory_is_stopped_and_the_others_live() {
                 let protection = libc::PROT_READ | libc::PROT_WRITE;
                 match syscall!(SYS_mmap, 0usize, 4 << 20, protection, flags, -1, 0) {
                     Ok(address) => (0..1024).for_each(|page| {
-                        let _ = fault::write(address + page * PAGE, 1);
+                        // SAFETY: memory that was just mapped and that nothing refers to.
+                        unsafe { std::ptr::write_volatile((address + page * PAGE) as *mut u8, 1) };
                     }),
                     Err(error) => abi::child::exit_now(error.0),
                 }
