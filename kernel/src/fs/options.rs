@@ -43,9 +43,7 @@ pub struct Collected {
 impl Collected {
     /// Takes one option, checked by the filesystem. `EINVAL` for one that nobody knows, and for a second source.
     pub fn take(&mut self, file_system: &dyn FileSystemType, key: &str, value: Option<&[u8]>) -> Result<()> {
-        if let Some((set, clear)) = common_word(key) {
-            self.set_flags = (self.set_flags & !clear) | set;
-            self.cleared_flags = (self.cleared_flags & !set) | clear;
+        if self.take_common(key).is_ok() {
             return Ok(());
         }
         match file_system.check_option(key, value) {
@@ -56,6 +54,14 @@ impl Collected {
             Err(Errno::INVAL) if key == "source" => self.take_source(value),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes a word that every filesystem understands: `EINVAL` for others.
+    pub fn take_common(&mut self, key: &str) -> Result<()> {
+        let (set, clear) = common_word(key).ok_or(Errno::INVAL)?;
+        self.set_flags = (self.set_flags & !clear) | set;
+        self.cleared_flags = (self.cleared_flags & !set) | clear;
+        Ok(())
     }
 
     fn take_source(&mut self, value: Option<&[u8]>) -> Result<()> {

@@ -13,6 +13,7 @@ mod futex;
 mod lock;
 mod memory;
 mod mount;
+mod mount_api;
 mod namespaces;
 mod pipe_splice;
 mod poll;
@@ -62,6 +63,7 @@ const FAMILIES: &[&[Entry]] = &[
     lock::TABLE,
     memory::TABLE,
     mount::TABLE,
+    mount_api::TABLE,
     namespaces::TABLE,
     pipe_splice::TABLE,
     poll::TABLE,

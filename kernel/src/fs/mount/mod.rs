@@ -5,6 +5,7 @@
 //! is cloned or dropped.
 
 mod boot;
+mod detached;
 mod namespace;
 mod operations;
 mod vfs;
@@ -12,6 +13,7 @@ mod vfs;
 use crate::errno::{Errno, Result};
 use crate::fs::{Dentry, Path, SuperBlock};
 use crate::sync::{Lazy, RwLock};
+use crate::task::WaitQueue;
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
 use graft::flags::MountFlags;
@@ -20,6 +22,7 @@ use graft::{MountId, NamespaceId, Place, Refusal};
 use linux_raw_sys::general as sys;
 
 pub use boot::{init, kernel_mount};
+pub use detached::{clone_tree, decode_attributes, decode_change, mount_context, set_attributes, set_group};
 pub use namespace::{enter_place, make_copy, release};
 pub use operations::*;
 pub use vfs::{KernelVfs, UserNamespaceHandle};
@@ -32,6 +35,21 @@ static FOREST: Lazy<RwLock<Forest>> = Lazy::new(|| RwLock::new(Forest::new(Kerne
 /// Every mount of the kernel, behind its lock.
 pub fn forest() -> &'static RwLock<Forest> {
     &FOREST
+}
+
+/// Who waits for events of mount tables (W12). One queue for all namespaces: who is woken for nothing looks and waits on.
+static CHANGES: Lazy<Arc<WaitQueue>> = Lazy::new(|| Arc::new(WaitQueue::new()));
+
+/// Is woken whenever mounts have changed.
+pub fn changes() -> &'static Arc<WaitQueue> {
+    &CHANGES
+}
+
+/// Runs one change of the forest with its lock held for writing, and tells who waits for changes.
+fn change<T>(operation: impl FnOnce(&mut Forest) -> T) -> T {
+    let result = operation(&mut forest().write());
+    CHANGES.wake_all();
+    result
 }
 
 /// A refusal as a system call returns it. The rule goes to the log, with the call that broke it.
@@ -217,7 +235,7 @@ pub fn detach_mounts(dentry: &Arc<Dentry>) {
     if dentry.mounted.load(Ordering::Relaxed) == 0 {
         return;
     }
-    let released = forest().write().detach_mounts(dentry);
+    let released = change(|forest| forest.detach_mounts(dentry));
     drop(released);
 }
 

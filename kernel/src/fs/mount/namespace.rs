@@ -38,7 +38,7 @@ pub fn enter_place(namespace: &MountNamespace) -> Result<Path> {
 pub fn release(namespace: NamespaceId) {
     let was_last = forest().read().unpin_namespace(namespace);
     if was_last {
-        let released = forest().write().release_namespace(namespace);
+        let released = super::change(|forest| forest.release_namespace(namespace));
         drop(released);
     }
 }

@@ -1,6 +1,6 @@
 //! `mount(2)`, `umount2(2)` and `pivot_root(2)` around graft: the order of checks that is not topology, and what the kernel does besides.
 
-use super::{KernelVfs, current_namespace, forest, is_mount_root, pin, place, refused};
+use super::{KernelVfs, change, current_namespace, forest, is_mount_root, pin, place, refused};
 use crate::errno::{Errno, Result};
 use crate::fs::options::Collected;
 use crate::fs::path::FsContext;
@@ -27,7 +27,7 @@ const SUPERBLOCK_FLAGS: u32 = sys::MS_RDONLY
     | sys::MS_LAZYTIME
     | sys::MS_I_VERSION;
 /// Superblock flags that a remount may change (M4).
-const REMOUNT_FLAGS: u32 = sys::MS_RDONLY | sys::MS_SYNCHRONOUS | sys::MS_MANDLOCK | sys::MS_LAZYTIME | sys::MS_I_VERSION;
+pub const REMOUNT_FLAGS: u32 = sys::MS_RDONLY | sys::MS_SYNCHRONOUS | sys::MS_MANDLOCK | sys::MS_LAZYTIME | sys::MS_I_VERSION;
 const PROPAGATION: u32 = sys::MS_SHARED | sys::MS_PRIVATE | sys::MS_SLAVE | sys::MS_UNBINDABLE;
 
 /// Runs `operation` as the current thread.
@@ -132,20 +132,22 @@ fn new_mount(call: &MountCall, target: &Path, flags: u32) -> Result<()> {
     let superblock = make_superblock(file_system, &request)?;
     let new = new_mount_of(superblock, call.source.as_deref(), mount_flags(flags))?;
     let at = place(target);
-    as_caller(|caller| forest().write().new_mount(caller, &new, &at)).map(drop).map_err(refused("mount"))
+    as_caller(|caller| change(|forest| forest.new_mount(caller, &new, &at))).map(drop).map_err(refused("mount"))
 }
 
-/// Makes a superblock if the caller may: filesystems that are not for user namespaces need `CAP_SYS_ADMIN` in the first one (F7).
-pub fn make_superblock(file_system: &'static dyn FileSystemType, request: &MountRequest) -> Result<ActiveSuperBlock> {
-    let namespace = &request.credentials.user_namespace;
+/// Whether somebody may mount a type: those that are not for user namespaces need `CAP_SYS_ADMIN` in the first one (F7). `EPERM`.
+pub fn require_mountable(file_system: &dyn FileSystemType, credentials: &Credentials) -> Result<()> {
     let allowed = if file_system.user_mountable() {
-        request.credentials.capable_in(Capabilities::SYS_ADMIN, namespace)
+        credentials.capable_in(Capabilities::SYS_ADMIN, &credentials.user_namespace)
     } else {
-        request.credentials.capable(Capabilities::SYS_ADMIN)
+        credentials.capable(Capabilities::SYS_ADMIN)
     };
-    if !allowed {
-        return Err(Errno::PERM);
-    }
+    if allowed { Ok(()) } else { Err(Errno::PERM) }
+}
+
+/// Makes a superblock, or finds one (O17), if the caller may.
+pub fn make_superblock(file_system: &'static dyn FileSystemType, request: &MountRequest) -> Result<ActiveSuperBlock> {
+    require_mountable(file_system, &request.credentials)?;
     Ok(ActiveSuperBlock::new(file_system.get_tree(request)?))
 }
 
@@ -160,7 +162,7 @@ fn bind(source: Option<&[u8]>, target: &Path, recursive: bool) -> Result<()> {
     let source = source.filter(|source| !source.is_empty()).ok_or(Errno::INVAL)?;
     let source = walk::lookup(sys::AT_FDCWD, source, LookupFlags::FOLLOW)?;
     let (from, to) = (place(&source), place(target));
-    as_caller(|caller| forest().write().bind(caller, &from, &to, recursive)).map(drop).map_err(refused("bind"))
+    as_caller(|caller| change(|forest| forest.bind(caller, &from, &to, recursive))).map(drop).map_err(refused("bind"))
 }
 
 /// `MS_MOVE` (V).
@@ -173,7 +175,7 @@ fn move_by_name(source: Option<&[u8]>, target: &Path) -> Result<()> {
 /// Moves a mount, or attaches a detached tree (V, A7, A9).
 pub fn move_mount(source: &Path, target: &Path, beneath: bool) -> Result<()> {
     let (from, to) = (place(source), place(target));
-    let released = as_caller(|caller| forest().write().move_mount(caller, &from, &to, beneath));
+    let released = as_caller(|caller| change(|forest| forest.move_mount(caller, &from, &to, beneath)));
     released.map(drop).map_err(refused("move"))
 }
 
@@ -186,7 +188,7 @@ fn change_type(target: &Path, flags: u32) -> Result<()> {
     let propagation = propagation_type(flags & !(sys::MS_REC | sys::MS_SILENT)).ok_or(Errno::INVAL)?;
     let at = place(target);
     let recursive = flags & sys::MS_REC != 0;
-    as_caller(|caller| forest().write().change_type(caller, &at, propagation, recursive)).map_err(refused("mount"))
+    as_caller(|caller| change(|forest| forest.change_type(caller, &at, propagation, recursive))).map_err(refused("mount"))
 }
 
 /// The one propagation type that `bits` are.
@@ -203,7 +205,7 @@ pub fn propagation_type(bits: u32) -> Option<PropagationType> {
 /// `MS_REMOUNT|MS_BIND` (M1).
 fn remount_bind(target: &Path, flags: u32) -> Result<()> {
     let at = place(target);
-    as_caller(|caller| forest().write().remount_bind(caller, &at, remount_flags(flags))).map_err(refused("remount"))
+    as_caller(|caller| change(|forest| forest.remount_bind(caller, &at, remount_flags(flags)))).map_err(refused("remount"))
 }
 
 /// `MS_REMOUNT` (M4).
@@ -215,7 +217,7 @@ fn remount(target: &Path, flags: u32, data: &[u8]) -> Result<()> {
     let collected = Collected::from_data(superblock.file_system, data)?;
     let flags = collected.apply_to(flags & SUPERBLOCK_FLAGS);
     reconfigure(&superblock, flags, REMOUNT_FLAGS, &collected)?;
-    forest().write().commit_remount(&at, wanted);
+    change(|forest| forest.commit_remount(&at, wanted));
     Ok(())
 }
 
@@ -269,7 +271,7 @@ fn umount_found(target: &Path, flags: UmountFlags) -> Result<()> {
             superblock.ops.abort();
         }
         // The one pin is that of `target`.
-        forest().write().umount(caller, &at, flags, 1)
+        change(|forest| forest.umount(caller, &at, flags, 1))
     });
     match outcome.map_err(refused("umount2"))? {
         UmountOutcome::Unmounted(released) => drop(released),
@@ -291,7 +293,7 @@ pub fn pivot_root(new_root: &[u8], put_old: &[u8]) -> Result<()> {
     let new_path = walk::lookup(sys::AT_FDCWD, new_root, directory)?;
     let old_path = walk::lookup(sys::AT_FDCWD, put_old, directory)?;
     let (new_place, old_place) = (place(&new_path), place(&old_path));
-    let pivot = as_caller(|caller| forest().write().pivot_root(caller, &new_place, &old_place)).map_err(|refusal| {
+    let pivot = as_caller(|caller| change(|forest| forest.pivot_root(caller, &new_place, &old_place))).map_err(|refusal| {
         log::debug!("pivot_root(\"{}\", \"{}\") refused: {refusal}", new_root.escape_ascii(), put_old.escape_ascii());
         Errno::from_code(refusal.errno.number())
     })?;

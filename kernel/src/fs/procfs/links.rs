@@ -5,7 +5,7 @@ use super::process::{NumberGroup, Scope, change_task_attributes, number, owned_a
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Listing, make_inode};
 use crate::fs::inode::AttributeChange;
-use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, mount};
+use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, mount, nsfs};
 use crate::mm::IoBuffer;
 use crate::task::Thread;
 use crate::task::namespaces::{Kind, NamespaceHandle};
@@ -211,6 +211,6 @@ impl InodeOps for NamespaceLink {
     }
 
     fn magic_link(&self, _inode: &Arc<Inode>) -> Option<Result<Path>> {
-        Some(self.target().and_then(|_| Err(Errno::NXIO)))
+        Some(self.target().and_then(nsfs::place))
     }
 }

@@ -2,11 +2,9 @@
 
 use super::access;
 use crate::errno::{Errno, Result};
-use crate::fs::generated::{Content, GeneratedFile};
-use crate::fs::{FileOps, OpenFile, OpenFlags, Path, mount};
+use crate::fs::{FileOps, OpenFlags, views};
 use crate::task::Thread;
-use crate::task::namespaces::MountNamespace;
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use graft::views::Table;
 
 /// Opens `mounts`.
@@ -29,21 +27,5 @@ fn open(thread: &Arc<Thread>, table: Table) -> Result<Arc<dyn FileOps>> {
     access::require_read(thread)?;
     let namespace = thread.try_namespaces().ok_or(Errno::INVAL)?.mount.clone();
     let root = thread.try_fs().ok_or(Errno::NOENT)?.root();
-    Ok(GeneratedFile::new(Arc::new(MountTable { namespace, root, table })))
-}
-
-struct MountTable {
-    namespace: Arc<MountNamespace>,
-    root: Path,
-    table: Table,
-}
-
-impl Content for MountTable {
-    fn generate(&self, _file: &OpenFile) -> Result<Vec<u8>> {
-        let root = mount::place(&self.root);
-        let mut text = Vec::new();
-        let forest = mount::forest().read();
-        forest.write_table(self.table, self.namespace.id, &root, &mut text).map_err(|_| Errno::NOMEM)?;
-        Ok(text)
-    }
+    Ok(views::open(namespace, root, table))
 }
