@@ -129,13 +129,14 @@ pub(crate) fn fork_sibling() -> Result<c_long, Answer> {
     answer(unsafe { libc::syscall(libc::SYS_clone, c_long::from(libc::CLONE_PARENT | libc::SIGCHLD), 0, 0, 0, 0) })
 }
 
-/// `stx_mnt_id` of the working directory (`statx(2)`).
-pub(crate) fn mount_number_of_working_directory() -> Result<u64, Answer> {
+/// `stx_mnt_id` of what a path leads to (`statx(2)`).
+pub(crate) fn mount_number(path: &str) -> Result<u64, Answer> {
     /// `STATX_MNT_ID`.
     const MOUNT_ID: libc::c_uint = 0x1000;
+    let path = c_string(path);
     // SAFETY: plain data, for which zeros are a value.
     let mut buffer: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: the strings end in NUL, the buffer is the call's structure.
-    answer(unsafe { c_long::from(libc::statx(libc::AT_FDCWD, c".".as_ptr(), 0, MOUNT_ID, &raw mut buffer)) })?;
+    // SAFETY: the string ends in NUL, the buffer is the call's structure.
+    answer(unsafe { c_long::from(libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, MOUNT_ID, &raw mut buffer)) })?;
     Ok(buffer.stx_mnt_id)
 }
