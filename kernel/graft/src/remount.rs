@@ -61,7 +61,8 @@ impl<V: Vfs> Forest<V> {
         )
     }
 
-    /// Whether the credentials may change the superblock of a mount at all (M4, K7).
+    /// Whether the credentials may change the superblock of a mount at all (M4, K7). A read-only superblock makes all its mounts
+    /// read-only, whatever their own flag (M5).
     pub fn may_remount_superblock(
         &self,
         credentials: &V::Credentials,

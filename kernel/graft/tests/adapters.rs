@@ -79,7 +79,7 @@ fn the_tracer_shows_every_call() {
 #[test]
 fn the_fault_injector_refuses_when_told() {
     let (mut forest, namespace, root, directory) = boot(MemoryVfs::new(), FaultInjector::new);
-    let mut bind = |forest: &mut Forest<FaultInjector<MemoryVfs>>| -> Result<MountId, Refusal> {
+    let bind = |forest: &mut Forest<FaultInjector<MemoryVfs>>| -> Result<MountId, Refusal> {
         let caller = Caller {
             namespace,
             root: &root,
