@@ -125,6 +125,7 @@ impl<V: Vfs> Forest<V> {
         if let Some(group) = origin_group {
             self.groups[group].copies = 0;
         }
+        // P3, V5: who receives, and as what, is settled before the source becomes shared and before anything is made.
         let mut receivers = Receivers::of(self, destination.parent);
         while let Some(receiver) = receivers.next(self) {
             let above = match self.master_group(receiver.mount) {
@@ -210,7 +211,7 @@ impl<V: Vfs> Forest<V> {
         self.attach_top(top, destination);
         self.enlist(tree, &plan);
         for index in (0..plan.copies.len()).rev() {
-            // P11: the copies are attached in the reverse of the order in which they were made.
+            // P11, X1: the copies are attached in the reverse of the order in which they were made.
             let mounts = &plan.mounts[(index + 1) * tree.copied..(index + 2) * tree.copied];
             self.attach_copy(mounts, plan.copies[index].receiver, &mountpoint, caller);
         }
@@ -297,9 +298,17 @@ impl<V: Vfs> Forest<V> {
         }
     }
 
-    /// Attaches one copy, beneath what the receiver has there already (P8, P9).
-    fn attach_copy(&mut self, mounts: &[MountSlot<V>], receiver: MountSlot<V>, mountpoint: &V::Dentry, caller: NamespaceSlot<V>) {
-        let (Some(&copy), Some(namespace)) = (mounts.first(), self.mounts[receiver].namespace) else {
+    /// Attaches one copy, beneath what the receiver has there already (P8). Where the copy's root is covered itself, the two are a
+    /// shadow pair (P9, X4). What is covered is not locked (K8, X11).
+    fn attach_copy(
+        &mut self,
+        mounts: &[MountSlot<V>],
+        receiver: MountSlot<V>,
+        mountpoint: &V::Dentry,
+        caller: NamespaceSlot<V>,
+    ) {
+        let (Some(&copy), Some(namespace)) = (mounts.first(), self.mounts[receiver].namespace)
+        else {
             return;
         };
         match self.attached_at(receiver, self.vfs.dentry_key(mountpoint)) {

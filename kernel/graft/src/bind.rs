@@ -14,6 +14,9 @@ impl<V: Vfs> Forest<V> {
     /// Binds `source`, a dentry of any mount of the caller's namespace, at `target`; with all that is mounted below it where
     /// `recursive`.
     ///
+    /// The clone has the source's type (B5) and flags (B2). Binding a mount inside itself or onto itself ends, since only mounts that
+    /// were there before receive (B6, B7); a removed root is refused (B8).
+    ///
     /// Errors: F4, B1, F14, O15, P6, in that order. Cost: the mounts copied, times one plus the receivers.
     pub fn bind(&mut self, caller: &Caller<'_, V>, source: &Place<V>, target: &Place<V>, recursive: bool) -> Result<MountId, Refusal> {
         self.require_admin(caller)?;

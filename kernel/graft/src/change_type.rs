@@ -17,6 +17,7 @@ impl<V: Vfs> Forest<V> {
         self.require_admin(caller)?;
         let mount = self.resolve(target.mount)?;
         require(self.is_mount_root(target, mount), Rule::ChangeNotMountRoot)?;
+        // C2, as X6 narrows it: in whichever namespace, but mounted, and with rights over its owner.
         let Some(namespace) = self.mounts[mount].namespace else {
             return Err(Refusal::new(Rule::ChangeNotMounted));
         };

@@ -22,9 +22,10 @@ pub struct NamespaceCopy {
 }
 
 impl<V: Vfs> Forest<V> {
-    /// Copies a namespace for CLONE_NEWNS, from its root mount down (N2). The right to it is the kernel's to check (N1).
+    /// Copies a namespace for CLONE_NEWNS, from its root mount down, in pre-order (N2, N7), unbindable mounts too (X2). The right to it is the kernel's to check (N1).
     ///
-    /// `owner` is the user namespace of the new one; where it is another, the copies are locked and only receive (N5).
+    /// `owner` is the user namespace of the new one; where it is another, the copies are locked and only receive (N5). Else they
+    /// are alike in everything (N4, N15), locks too (K3).
     /// `translate` names the mounts of the task's root and working directory.
     ///
     /// Errors: O13 (ENOSPC), ENOMEM. Cost: the mounts of the namespace.
@@ -91,7 +92,7 @@ impl<V: Vfs> Forest<V> {
         require(self.vfs.is_admin(credentials, &self.namespaces[slot].owner), Rule::EnterNotAdmin)
     }
 
-    /// Ends a namespace that has no pins left: its tree is unmounted without propagation (N9). Does nothing while it is pinned.
+    /// Ends a namespace that has no pins left: its tree is unmounted without propagation (N9, U19). Does nothing while it is pinned.
     ///
     /// Cost: its mounts and their slaves.
     pub fn release_namespace(&mut self, namespace: NamespaceId) -> Released<V> {

@@ -2,6 +2,8 @@
 
 use bitflags::bitflags;
 
+use crate::refusal::{Refusal, Rule};
+
 bitflags! {
     /// The flags of one mount that its owner may set (F6), with the values of `MOUNT_ATTR_*` (A17).
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -179,6 +181,23 @@ bitflags! {
     }
 }
 
+impl UmountFlags {
+    /// The flags of a raw argument; unknown bits are refused (U1).
+    pub fn decode(raw: u32) -> Result<Self, Refusal> {
+        Self::from_bits(raw).ok_or_else(|| Refusal::new(Rule::UmountFlags))
+    }
+}
+
+impl MoveMountFlags {
+    /// The flags of a raw argument; unknown bits, and two ways to move at once, are refused (A6).
+    pub fn decode(raw: u32) -> Result<Self, Refusal> {
+        let both = Self::SET_GROUP | Self::BENEATH;
+        Self::from_bits(raw)
+            .filter(|flags| !flags.contains(both))
+            .ok_or_else(|| Refusal::new(Rule::MoveFlags))
+    }
+}
+
 /// The type that mount(2) and mount_setattr(2) give a mount (C3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PropagationType {
@@ -190,4 +209,29 @@ pub enum PropagationType {
     Private,
     /// Private, and not to be bound.
     Unbindable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// U1, A6
+    #[test]
+    fn unknown_bits_are_refused() {
+        assert_eq!(UmountFlags::decode(0xf).unwrap(), UmountFlags::all());
+        assert_eq!(
+            UmountFlags::decode(0x10).unwrap_err().rule,
+            Rule::UmountFlags
+        );
+        assert_eq!(
+            MoveMountFlags::decode(0x177).unwrap(),
+            MoveMountFlags::all() - MoveMountFlags::BENEATH
+        );
+        for refused in [0x8, 0x80, 0x400, 0x300] {
+            assert_eq!(
+                MoveMountFlags::decode(refused).unwrap_err().rule,
+                Rule::MoveFlags
+            );
+        }
+    }
 }

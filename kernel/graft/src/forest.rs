@@ -144,7 +144,7 @@ impl<V: Vfs> Forest<V> {
         Ok(())
     }
 
-    /// Puts a mount into the arena, with its numbers (O6). Room was reserved.
+    /// Puts a mount into the arena, with its numbers (O6, X17: from 0 on). Room was reserved.
     pub(crate) fn insert_mount(&mut self, blank: Blank<V>) -> MountSlot<V> {
         let number = self.mount_numbers.take();
         let unique_id = self.next_unique_id;

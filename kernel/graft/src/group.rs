@@ -226,7 +226,7 @@ impl<V: Vfs> Forest<V> {
         }
     }
 
-    /// The mount that a leaving mount's slaves go to (C5): a peer that stays, else one in the group's master group, and so on.
+    /// The mount that a leaving mount's slaves go to (C5, C6): a peer that stays, else one in the group's master group, and so on.
     fn heir(&mut self, mount: MountSlot<V>, epoch: u32) -> Option<MountSlot<V>> {
         let mut leaver = mount;
         loop {

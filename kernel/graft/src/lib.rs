@@ -22,7 +22,7 @@
 //! is unmounted from it is taken away there as well, as far as nothing else stands in the way.
 //!
 //! All of it is written down, rule by rule, in `semantics.md` beside this crate's sources. Docs, comments and refusals cite
-//! its numbers: `R1`, `U10`.
+//! its numbers: `R1`, `U10`. The worked examples there, E01 to E69, are tests of the crate.
 //!
 //! # The seam
 //!

@@ -23,7 +23,7 @@ pub enum Situation {
 impl<V: Vfs> Forest<V> {
     /// Crosses onto whatever is mounted at a place, up to the top of the stack (L1).
     ///
-    /// Returns `None` where nothing is mounted there. Cost: one table lookup for each mount of the stack, and one.
+    /// Returns `None` where nothing is mounted there. Not for the start of a walk (L2). Cost: one table lookup for each mount of the stack, and one.
     pub fn cross(&self, place: &Place<V>) -> Option<Place<V>> {
         let mount = self.find(place.mount)?;
         let bottom = self.attached_at(mount, self.vfs.dentry_key(&place.dentry))?;
@@ -40,7 +40,7 @@ impl<V: Vfs> Forest<V> {
         self.attached_at(self.find(mount)?, dentry_key).map(|slot| self.mount_id(slot))
     }
 
-    /// The place that a mount is attached on: where `..` continues at its root (L5). `None` for a mount without parent.
+    /// The place that a mount is attached on: where `..` continues at its root (L5), unless it is the process's own (L6). `None` for a mount without parent.
     pub fn follow_up(&self, mount: MountId) -> Option<Place<V>> {
         let entry = &self.mounts[self.find(mount)?];
         Some(Place::new(self.mount_id(entry.parent?), entry.mountpoint.clone()?))

@@ -39,6 +39,7 @@ bitflags! {
 /// A mount.
 pub(crate) struct Mount<V: Vfs> {
     pub(crate) root: V::Dentry,
+    /// The filesystem instance, which other mounts may share (O1).
     pub(crate) superblock: V::Superblock,
     pub(crate) source: Option<V::Source>,
     pub(crate) idmap: Option<V::IdMap>,

@@ -13,9 +13,11 @@ use crate::seam::Vfs;
 impl<V: Vfs> Forest<V> {
     /// Moves the mount at `source`, with all on it, to `target`, or beneath the top mount there (A10).
     ///
+    /// What is moved keeps its groups, masters and marks (V2), and copies made earlier elsewhere stay (V3).
+    ///
     /// The source may be the root of a detached tree, which then becomes part of the caller's namespace (A7).
     ///
-    /// Errors: F4, V1 with A9, F14, O15, P6, in that order. Cost: the mounts moved, times one plus the receivers.
+    /// Errors: F4, V1 with A9, F14, O15, P6, in that order; a mount in a detached tree is refused (A4). Cost: the mounts moved, times one plus the receivers.
     pub fn move_mount(
         &mut self,
         caller: &Caller<'_, V>,

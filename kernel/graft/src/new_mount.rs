@@ -16,8 +16,15 @@ impl<V: Vfs> Forest<V> {
     ///
     /// The target is the place as looked up; it is raised to the top of its stack here (L4).
     ///
-    /// Errors: F4, N12, F9, F14, O15, P6, in that order. Cost: the receivers of the mount that is mounted on.
-    pub fn new_mount(&mut self, caller: &Caller<'_, V>, new: &NewMount<V>, target: &Place<V>) -> Result<MountId, Refusal> {
+    /// The mount is private unless its place is shared (F11), has exactly the flags given (F12), and needs no write access (F13).
+    ///
+    /// Errors: F4, N12, F9, F14, O15, P6, in that order (F16). Cost: the receivers of the mount that is mounted on.
+    pub fn new_mount(
+        &mut self,
+        caller: &Caller<'_, V>,
+        new: &NewMount<V>,
+        target: &Place<V>,
+    ) -> Result<MountId, Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let locks = self.require_visible(namespace, new)?;
@@ -54,6 +61,8 @@ impl<V: Vfs> Forest<V> {
     /// The place where a mount goes: the top of the stack at the target, if the caller may mount on it (F9).
     pub(crate) fn mountable_place(&self, namespace: NamespaceSlot<V>, target: &Place<V>) -> Result<Destination<V>, Refusal> {
         let place = self.top_of_stack(target);
+        // L19: what was removed is no mountpoint. X7: a mount that was unmounted is refused with EINVAL, as any other that is not
+        // in the namespace (U16). X8: so is one in a detached tree.
         let parent = self.resolve(place.mount)?;
         require(!self.vfs.is_unlinked(&place.dentry), Rule::MountpointUnlinked)?;
         require(self.mounts[parent].namespace == Some(namespace), Rule::TargetElsewhere)?;

@@ -22,6 +22,9 @@ pub struct Pivot<V: Vfs> {
 impl<V: Vfs> Forest<V> {
     /// Makes the mount at `new_root` the root mount, and moves the old one to `put_old`.
     ///
+    /// A slave may be the root, and a shared mount the new root where `put_old` is on another mount (R2). `put_old` may be the
+    /// new root itself (R5) or a mountpoint (R6).
+    ///
     /// Errors: F4, R1 in its order. Cost: the depths of the two places.
     pub fn pivot_root(&mut self, caller: &Caller<'_, V>, new_root: &Place<V>, put_old: &Place<V>) -> Result<Pivot<V>, Refusal> {
         self.require_admin(caller)?;

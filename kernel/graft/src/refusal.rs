@@ -170,6 +170,7 @@ rules! {
     PropagateNamespaceFile: EINVAL, "P6", "a mount namespace's file cannot be propagated";
 
     // umount2.
+    UmountFlags: EINVAL, "U1", "unknown flags";
     UmountNotMountRoot: EINVAL, "U1.1", "the target is not the root of a mount";
     UmountElsewhere: EINVAL, "U1.2", "the mount is not in the caller's namespace";
     UmountNamespaceRoot: EINVAL, "U5", "the mount is its namespace's root";

@@ -103,7 +103,11 @@ impl<V: Vfs> Forest<V> {
         require(entry.parent.is_some(), Rule::UmountNamespaceRoot)?;
         require(!entry.is_mount_locked(), Rule::UmountLocked)?;
         if flags.contains(UmountFlags::FORCE) {
-            require(self.vfs.is_initial_admin(caller.credentials), Rule::UmountForceNotAdmin)?;
+            // X10: as in 6.6, not over the superblock's owner.
+            require(
+                self.vfs.is_initial_admin(caller.credentials),
+                Rule::UmountForceNotAdmin,
+            )?;
         }
         if flags.contains(UmountFlags::EXPIRE) {
             let others = flags.intersects(UmountFlags::FORCE | UmountFlags::DETACH);
@@ -213,7 +217,7 @@ impl<V: Vfs> Forest<V> {
         candidates
     }
 
-    /// U11: takes the mark from candidates that must stay, until none is left that must. Returns how many toppers will
+    /// U11, X3, X5: takes the mark from candidates that must stay, until none is left that must; one that stays is no error (U12). Returns how many toppers will
     /// survive what they stand on (U13).
     ///
     /// Each candidate is judged once for itself, and loses its mark at most once; then its neighbours are judged again.
@@ -333,8 +337,13 @@ impl<V: Vfs> Forest<V> {
         self.attach(topper, parent, mountpoint);
     }
 
-    /// Takes a chain of mounts marked as removed out of everything: namespaces, groups, masters, and each other (U14, U15).
-    pub(crate) fn remove_marked(&mut self, first: Option<MountSlot<V>>, parting: Parting) -> Released<V> {
+    /// Takes a chain of mounts marked as removed out of everything: namespaces, groups, masters, and each other (U14, U15). Each
+    /// namespace that lost one hears of it (U18).
+    pub(crate) fn remove_marked(
+        &mut self,
+        first: Option<MountSlot<V>>,
+        parting: Parting,
+    ) -> Released<V> {
         let mut bag = Released::new();
         self.sweep(&mut bag);
         let mut next = first;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use graft::flags::{Locks, MountFlags, PropagationType, SuperblockTraits};
+use graft::flags::{Locks, MountFlags, SuperblockTraits};
 use graft::seam::NamespaceFile;
 use graft::{Rule, Situation};
 use support::{Task, refused, world_with};

@@ -227,3 +227,52 @@ fn a_kernel_internal_mount() {
         assert_eq!(world.forest.situation(mount), None);
     });
 }
+
+/// F9: nothing whose root is a symbolic link can be mounted. O14, O12: ids of what is gone are refused.
+#[test]
+fn what_is_refused_whatever_the_place() {
+    let task = world_with(&["a"]);
+    task.create("link", DentryKind::Symlink).unwrap();
+    task.world.change(|world| {
+        let (target, link) = (
+            world.walk(0, "/x/a").unwrap(),
+            world.walk(0, "/x/link").unwrap(),
+        );
+        let superblock = *world.forest.superblock(link.mount).unwrap();
+        let new = graft::NewMount {
+            superblock,
+            root: link.dentry,
+            source: None,
+            flags: MountFlags::empty(),
+        };
+        let state = &world.tasks[0];
+        let caller = graft::Caller {
+            namespace: state.namespace,
+            root: &state.root,
+            credentials: &state.credentials,
+        };
+        let refusal = world.forest.new_mount(&caller, &new, &target).unwrap_err();
+        assert_eq!(refusal.rule, Rule::RootIsSymlink);
+    });
+    let gone = task.mount_tmpfs("A", "a").unwrap();
+    task.umount("a").unwrap();
+    let mut world = task.world.0.borrow_mut();
+    assert_eq!(
+        world.forest.get_write_access(gone).unwrap_err().rule,
+        Rule::StaleMount
+    );
+    let namespace = world.tasks[0].namespace;
+    let copy =
+        world
+            .forest
+            .copy_namespace(namespace, &graft::memory_vfs::UserNamespace(0), [gone; 2]);
+    let copy = copy.unwrap();
+    assert_eq!(copy.copies, [None; 2]);
+    assert!(world.forest.unpin_namespace(copy.namespace));
+    drop(world.forest.release_namespace(copy.namespace));
+    let refusal = world.forest.may_enter(
+        &graft::memory_vfs::RootIn(graft::memory_vfs::UserNamespace(0)),
+        copy.namespace,
+    );
+    assert_eq!(refusal.unwrap_err().rule, Rule::StaleNamespace);
+}

@@ -33,7 +33,7 @@ pub struct Cursor {
 }
 
 impl<V: Vfs> Forest<V> {
-    /// Writes the next line of a table, as seen from `root`, and moves the cursor behind it. `false` at the end.
+    /// Writes the next line of a table, as seen from `root`: the reader's at the time of open(2) (W1), and moves the cursor behind it. `false` at the end.
     ///
     /// Where the line does not fit, a kernel puts back the cursor that it had before. Mounts that cannot be reached from the
     /// root are passed over (W2). Cost: the depth of the mount, and that of each one passed over.
