@@ -13,6 +13,9 @@ static CHOSEN: LazyLock<Regex> = LazyLock::new(|| {
         .unwrap_or_else(|error| unreachable!("the pattern is fixed: {error}"))
 });
 
+/// How many lines of a difference are shown.
+const SHOWN_LINES: usize = 150;
+
 /// Replaces numbers in a text, line after line: the same number gets the same replacement throughout.
 #[derive(Debug, Default)]
 pub struct Normaliser {
@@ -65,7 +68,18 @@ pub fn difference(linux: &[String], graft: &[String]) -> Option<String> {
         return None;
     }
     let difference = TextDiff::from_lines(&linux, &graft);
-    Some(difference.unified_diff().context_radius(3).header("Linux", "Graft").to_string())
+    let shown = difference.unified_diff().context_radius(3).header("Linux", "Graft").to_string();
+    Some(first_lines(&shown))
+}
+
+/// The beginning of a long difference: where a guest ended early, the rest says nothing more.
+fn first_lines(shown: &str) -> String {
+    let count = shown.lines().count();
+    let mut first: String = shown.lines().take(SHOWN_LINES).flat_map(|line| [line, "\n"]).collect();
+    if count > SHOWN_LINES {
+        first.push_str(&format!("… and {} lines more\n", count - SHOWN_LINES));
+    }
+    first
 }
 
 #[cfg(test)]
@@ -99,6 +113,14 @@ mod tests {
         let console: Vec<String> = console.iter().map(|&line| line.to_owned()).collect();
         assert_eq!(guest_output(&console), ["hello #m1", "[not] a time"]);
         assert_eq!(guest_output(&["Booting from ROM...hello".to_owned()]), ["hello"]);
+    }
+
+    #[test]
+    fn a_long_difference_is_cut() {
+        let linux: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+        let shown = difference(&linux, &[]).unwrap();
+        assert_eq!(shown.lines().count(), SHOWN_LINES + 1);
+        assert!(shown.ends_with("lines more\n"));
     }
 
     #[test]
