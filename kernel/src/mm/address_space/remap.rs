@@ -174,13 +174,14 @@ impl Map {
         moved.move_start(from);
         moved.start = to;
         moved.end = to + new_len_bytes;
+        // Before the old place goes: tables are freed up to the neighbouring areas, and this one may be such a neighbour.
+        self.add_area(space, moved);
         if !keep_old {
             removed.extend(self.remove_range(from, from + old_len_bytes));
         } else if old_len_bytes > 0 {
             // The lock went with the pages (`mremap(2)`, MREMAP_DONTUNMAP).
             self.set_locked(from, from + old_len_bytes, false);
         }
-        self.add_area(space, moved);
         self.invalidate(from, from + old_len_bytes);
         Ok(to)
     }
