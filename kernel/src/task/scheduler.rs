@@ -304,6 +304,7 @@ fn switch_from(thread: &Thread) {
     {
         let mut state = thread.run_state.lock();
         state.off_processor = state.sleeping.is_some();
+        thread.times.count_switch(state.sleeping.is_some());
     }
     let next = pick_next();
     let from = thread.kernel_side.context.get();

@@ -151,6 +151,10 @@ fn wants(thread: &Arc<Thread>, signal: Signal) -> bool {
     if thread.exiting.load(Ordering::Relaxed) {
         return false;
     }
+    if thread.stopped.load(Ordering::Relaxed) && signal != Signal::KILL {
+        // It waits until the process is continued.
+        return false;
+    }
     let signals = thread.signals.lock();
     SignalSet::UNBLOCKABLE.contains(signal) || !signals.mask.contains(signal) || signals.waited_for.contains(signal)
 }
