@@ -1,6 +1,7 @@
 //! Reading, writing and seeking open files, and descriptors: what is the same for all kinds of files.
 
 use crate::errno::{Errno, Result};
+use crate::fs::inotify::{self, Mask};
 use crate::fs::{FileType, OpenFile, OpenFlags};
 use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, USER_END};
 use crate::task::current;
@@ -66,12 +67,16 @@ pub fn read(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u32
     }
     check_flags(file, flags, false)?;
     let mut buffer = IoBuffer::user(segments);
-    transfer(file, at, |file, offset| {
+    let count = transfer(file, at, |file, offset| {
         if buffer.remaining() == 0 && file.inode.file_type == FileType::Regular {
             return Ok(0);
         }
         file.ops.read(file, &mut buffer, *offset).inspect(|count| *offset = offset.saturating_add(*count as u64))
-    })
+    })?;
+    if count > 0 {
+        inotify::file_event(file.path.dentry(), &file.inode, Mask::ACCESS);
+    }
+    Ok(count)
 }
 
 /// Writes from the program's segments. After it the file is as safe as `O_SYNC` asks.
@@ -87,6 +92,9 @@ pub fn write(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u3
         }
         file.ops.write(file, &mut buffer, offset).inspect(|count| *offset = offset.saturating_add(*count as u64))
     })?;
+    if count > 0 {
+        inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
+    }
     if count > 0 && file.flags().intersects(OpenFlags::SYNC | OpenFlags::DSYNC) && file.ops.seekable() {
         file.ops.sync(file, !file.flags().contains(OpenFlags::SYNC))?;
     }
@@ -190,7 +198,9 @@ pub fn allocate(file: &OpenFile, mode: u32, offset: i64, len: i64) -> Result<()>
     if offset.checked_add(len).is_none() {
         return Err(Errno::FBIG);
     }
-    file.ops.allocate(file, mode, offset as u64, len as u64)
+    file.ops.allocate(file, mode, offset as u64, len as u64)?;
+    inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
+    Ok(())
 }
 
 /// `readahead(2)` is for files with pages that were opened for reading.

@@ -1,6 +1,7 @@
 //! Calls that change directories: making, linking, removing and renaming files.
 
 use crate::errno::{Errno, Result};
+use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::{self, WriteAccess};
 use crate::fs::permission::{self, Access};
 use crate::fs::walk::{self, Last, LastKind, LookupFlags};
@@ -51,6 +52,10 @@ fn create(directory_fd: i32, name: &[u8], new: &New<'_>) -> Result<Arc<Inode>> {
     let _access = access?;
     let inode = make(&parent, &directory, &last, new)?;
     dentry.instantiate(inode.clone());
+    if matches!(new, New::Link { .. }) {
+        inotify::inode_event(&inode, Mask::ATTRIB);
+    }
+    inotify::entry_event(&directory, &last.name, &inode, Mask::CREATE);
     Ok(inode)
 }
 
@@ -183,6 +188,8 @@ pub fn unlink(directory_fd: i32, name: &[u8]) -> Result<()> {
     dentry.unhash();
     drop(changes);
     mount::detach_mounts(&dentry);
+    inotify::inode_event(&target, Mask::ATTRIB);
+    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     Ok(())
 }
 
@@ -212,6 +219,7 @@ pub fn remove_directory(directory_fd: i32, name: &[u8]) -> Result<()> {
     }
     drop(changes);
     mount::detach_mounts(&dentry);
+    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     Ok(())
 }
 
@@ -268,9 +276,16 @@ pub fn rename(old_fd: i32, old_name: &[u8], new_fd: i32, new_name: &[u8], flags:
     }
     let (from, to) = (&old.last.name, &new.last.name);
     old.directory.ops.rename(&old.directory, from, &source, &new.directory, to, target.as_ref(), flags)?;
+    inotify::moved(&old.directory, from, &new.directory, to, &source);
     if exchanges {
         dentries.0.exchange(&dentries.1);
+        if let Some(target) = &target {
+            inotify::moved(&new.directory, to, &old.directory, from, target);
+        }
         return Ok(());
+    }
+    if let Some(target) = &target {
+        inotify::inode_event(target, Mask::ATTRIB);
     }
     // The victim, or the negative dentry of the new name, makes room.
     dentries.1.unhash();

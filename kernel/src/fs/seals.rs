@@ -4,7 +4,8 @@ use crate::errno::{Errno, Result};
 use crate::fs::{OpenFile, tmpfs};
 use linux_raw_sys::general as sys;
 
-const KNOWN: u32 = sys::F_SEAL_SEAL | sys::F_SEAL_SHRINK | sys::F_SEAL_GROW | sys::F_SEAL_WRITE | sys::F_SEAL_FUTURE_WRITE | sys::F_SEAL_EXEC;
+const KNOWN: u32 =
+    sys::F_SEAL_SEAL | sys::F_SEAL_SHRINK | sys::F_SEAL_GROW | sys::F_SEAL_WRITE | sys::F_SEAL_FUTURE_WRITE | sys::F_SEAL_EXEC;
 const NO_WRITING: u32 = sys::F_SEAL_SHRINK | sys::F_SEAL_GROW | sys::F_SEAL_WRITE | sys::F_SEAL_FUTURE_WRITE;
 
 /// `F_GET_SEALS`. `EINVAL` for files that cannot be sealed.

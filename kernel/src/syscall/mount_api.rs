@@ -2,6 +2,7 @@
 
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
+use crate::fs::mount::statmount::{self, Request};
 use crate::fs::mount_context::{self, Command, Parameter};
 use crate::fs::open;
 use crate::fs::walk::{self, LookupFlags};
@@ -20,6 +21,8 @@ pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_fsmount, "fsmount", fsmount),
     Entry(sys::__NR_fspick, "fspick", fspick),
     Entry(sys::__NR_mount_setattr, "mount_setattr", mount_setattr),
+    Entry(sys::__NR_statmount, "statmount", statmount),
+    Entry(sys::__NR_listmount, "listmount", listmount),
 ];
 
 /// Longest key and string value of `fsconfig(2)`, with NUL (A13).
@@ -94,7 +97,8 @@ fn fsconfig(arguments: &Arguments) -> Result<u64> {
         return Err(Errno::INVAL);
     }
     let is = |wanted: command_of| command == wanted as u32;
-    let is_command = is(command_of::FSCONFIG_CMD_CREATE) || is(command_of::FSCONFIG_CMD_CREATE_EXCL) || is(command_of::FSCONFIG_CMD_RECONFIGURE);
+    let is_command =
+        is(command_of::FSCONFIG_CMD_CREATE) || is(command_of::FSCONFIG_CMD_CREATE_EXCL) || is(command_of::FSCONFIG_CMD_RECONFIGURE);
     let fits = if is(command_of::FSCONFIG_SET_FLAG) {
         key != 0 && value == 0 && auxiliary == 0
     } else if is(command_of::FSCONFIG_SET_STRING) {
@@ -192,3 +196,42 @@ fn mount_setattr(arguments: &Arguments) -> Result<u64> {
     mount::set_attributes(&place, &change, flags & sys::AT_RECURSIVE != 0).map(|()| 0)
 }
 
+/// A request of statmount and listmount: with or without the namespace at its end.
+fn read_request(address: u64) -> Result<Request> {
+    let size_bytes = UserPointer::<u32>::new(address).read()?;
+    if size_bytes < sys::MNT_ID_REQ_SIZE_VER0 {
+        return Err(Errno::INVAL);
+    }
+    super::require_zeros_beyond(address, u64::from(sys::MNT_ID_REQ_SIZE_VER1), u64::from(size_bytes))?;
+    let [_, spare] = UserPointer::<[u32; 2]>::new(address).read()?;
+    let [_, mount, parameter] = UserPointer::<[u64; 3]>::new(address).read()?;
+    let has_namespace = size_bytes >= sys::MNT_ID_REQ_SIZE_VER1;
+    let namespace = if has_namespace { UserPointer::<u64>::new(address).at(3).read()? } else { 0 };
+    if spare != 0 { Err(Errno::INVAL) } else { Ok(Request { mount, parameter, namespace }) }
+}
+
+fn statmount(arguments: &Arguments) -> Result<u64> {
+    let (buffer, size_bytes, flags) = (arguments[1], arguments[2], arguments[3]);
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let answer = statmount::describe(&read_request(arguments[0])?)?;
+    let has_strings = answer.len() > statmount::HEADER_BYTES;
+    let kept = usize::try_from(size_bytes).map_or(answer.len(), |size| size.min(answer.len()));
+    if has_strings && kept < answer.len() {
+        return Err(Errno::OVERFLOW);
+    }
+    user::write_bytes(buffer, &answer[..kept]).map(|()| 0)
+}
+
+fn listmount(arguments: &Arguments) -> Result<u64> {
+    let flags = arguments[3] as u32;
+    if flags & !sys::LISTMOUNT_REVERSE != 0 {
+        return Err(Errno::INVAL);
+    }
+    let count = usize::try_from(arguments[2]).map_err(|_| Errno::OVERFLOW)?;
+    let request = read_request(arguments[0])?;
+    let ids = statmount::list(&request, count, flags & sys::LISTMOUNT_REVERSE != 0)?;
+    UserPointer::<u64>::new(arguments[1]).write_slice(&ids)?;
+    Ok(ids.len() as u64)
+}

@@ -22,7 +22,8 @@ pub fn init(credentials: Arc<Credentials>) -> Result<(Path, Arc<MountNamespace>)
         superblock: ActiveSuperBlock::new(superblock),
         root: root.clone(),
         source: Some(Arc::from(&b"rootfs"[..])),
-        flags: MountFlags::RELATIME,
+        // The kernel's own mounts have no flags, not even relatime.
+        flags: MountFlags::empty(),
     };
     let owner = UserNamespace::initial();
     let handle = UserNamespaceHandle(owner.clone());

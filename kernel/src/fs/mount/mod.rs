@@ -8,6 +8,7 @@ mod boot;
 mod detached;
 mod namespace;
 mod operations;
+pub mod statmount;
 mod vfs;
 
 use crate::errno::{Errno, Result};
