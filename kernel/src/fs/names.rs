@@ -1,6 +1,7 @@
 //! Calls that change directories: making, linking, removing and renaming files.
 
 use crate::errno::{Errno, Result};
+use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::{self, WriteAccess};
 use crate::fs::permission::{self, Access};
 use crate::fs::walk::{self, Last, LastKind, LookupFlags};
@@ -51,6 +52,10 @@ fn create(directory_fd: i32, name: &[u8], new: &New<'_>) -> Result<Arc<Inode>> {
     let _access = access?;
     let inode = make(&parent, &directory, &last, new)?;
     dentry.instantiate(inode.clone());
+    if matches!(new, New::Link { .. }) {
+        inotify::links_changed(&inode);
+    }
+    inotify::entry_event(&directory, &last.name, &inode, Mask::CREATE);
     Ok(inode)
 }
 
@@ -182,6 +187,9 @@ pub fn unlink(directory_fd: i32, name: &[u8]) -> Result<()> {
     removal.directory.ops.unlink(&removal.directory, &removal.last.name, &target)?;
     dentry.unhash();
     drop(changes);
+    inotify::links_changed(&target);
+    inotify::name_gone(&dentry, &target);
+    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     mount::detach_mounts(&dentry);
     Ok(())
 }
@@ -211,6 +219,8 @@ pub fn remove_directory(directory_fd: i32, name: &[u8]) -> Result<()> {
         dentry.unhash();
     }
     drop(changes);
+    inotify::name_gone(&dentry, &target);
+    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     mount::detach_mounts(&dentry);
     Ok(())
 }
@@ -270,12 +280,20 @@ pub fn rename(old_fd: i32, old_name: &[u8], new_fd: i32, new_name: &[u8], flags:
     old.directory.ops.rename(&old.directory, from, &source, &new.directory, to, target.as_ref(), flags)?;
     if exchanges {
         dentries.0.exchange(&dentries.1);
+        inotify::moved((&old.directory, from), (&new.directory, to), &source, None);
+        if let Some(target) = &target {
+            inotify::moved((&new.directory, to), (&old.directory, from), target, None);
+        }
         return Ok(());
     }
     // The victim, or the negative dentry of the new name, makes room.
     dentries.1.unhash();
     dentries.0.rename_to(new.parent.dentry(), to);
     drop(locks);
+    inotify::moved((&old.directory, from), (&new.directory, to), &source, target.as_deref());
+    if let Some(target) = &target {
+        inotify::name_gone(&dentries.1, target);
+    }
     mount::detach_mounts(&dentries.1);
     Ok(())
 }

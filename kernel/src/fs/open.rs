@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::fs::inode::Inode;
+use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::{self, WriteAccess};
 use crate::fs::permission::{self, Access};
 use crate::fs::walk::{self, Last, LastKind, LookupFlags, Resolve, Walk};
@@ -154,8 +155,9 @@ fn create_or_existing(walk: &mut Walk, last: &Last, how: OpenHow) -> Result<Opti
     let mode = how.mode & !crate::task::current().fs().umask();
     let attributes = permission::new_file_attributes(&directory, &credentials, mode, false)?;
     let inode = directory.ops.create(&directory, &last.name, FileType::Regular, attributes, 0)?;
-    dentry.instantiate(inode);
+    dentry.instantiate(inode.clone());
     drop(changes);
+    inotify::entry_event(&directory, &last.name, &inode, Mask::CREATE);
     walk.enter(dentry, false)?;
     Ok(None)
 }
@@ -220,6 +222,7 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
     // Until the filesystem has opened it, the file gives back only the write access when it goes.
     file.ops = open_operations(&file, how.flags)?;
     let file = Arc::new(file);
+    inotify::file_event(file.path.dentry(), &file.inode, Mask::OPEN);
     if truncates {
         if !takes_write_access {
             file.inode.take_write_access()?;
@@ -229,6 +232,7 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
             file.inode.release_write_access();
         }
         result?;
+        inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
     }
     Ok(file)
 }

@@ -209,6 +209,7 @@ impl Clone for ActiveSuperBlock {
 impl Drop for ActiveSuperBlock {
     fn drop(&mut self) {
         if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            super::inotify::unmounted(&self.0);
             self.0.ops.shut_down(&self.0);
             let root = self.0.root.lock().take();
             super::dentry::forget_superblock(&self.0);

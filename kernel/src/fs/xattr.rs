@@ -1,6 +1,7 @@
 //! Extended attributes (`xattr(7)`): names, namespaces and who may do what; the filesystems keep the values.
 
 use crate::errno::{Errno, Result};
+use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::WriteAccess;
 use crate::fs::permission::{self, Access, STICKY};
 use crate::fs::{FileType, Inode, Path};
@@ -78,7 +79,9 @@ pub fn set(path: &Path, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
     check_name(&inode, name, true, &credentials)?;
     check_security(&inode, name, &credentials)?;
     check_namespace(name)?;
-    inode.ops.set_xattr(&inode, name, value, flags)
+    inode.ops.set_xattr(&inode, name, value, flags)?;
+    inotify::file_event(path.dentry(), &inode, Mask::ATTRIB);
+    Ok(())
 }
 
 /// `removexattr(2)`.
@@ -90,7 +93,9 @@ pub fn remove(path: &Path, name: &[u8]) -> Result<()> {
     check_name(&inode, name, true, &credentials)?;
     check_security(&inode, name, &credentials)?;
     check_namespace(name)?;
-    inode.ops.remove_xattr(&inode, name)
+    inode.ops.remove_xattr(&inode, name)?;
+    inotify::file_event(path.dentry(), &inode, Mask::ATTRIB);
+    Ok(())
 }
 
 /// `listxattr(2)`: the names, each with a NUL behind it. `trusted.*` shows itself only to `CAP_SYS_ADMIN`.

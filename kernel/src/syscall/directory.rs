@@ -3,6 +3,7 @@
 use super::file_io::file;
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
+use crate::fs::inotify::{self, Mask};
 use crate::fs::permission::{self, Access};
 use crate::fs::walk::{self, LookupFlags};
 use crate::fs::{FileType, OpenFile, Path, attributes, mount};
@@ -80,6 +81,7 @@ fn read_entries(arguments: &Arguments, layout: Layout) -> Result<u64> {
     user::write_bytes(arguments[1], &entries)?;
     *position = next;
     attributes::touch_accessed_by(&file);
+    inotify::file_event(file.path.dentry(), &file.inode, Mask::ACCESS);
     Ok(entries.len() as u64)
 }
 
