@@ -72,11 +72,8 @@ pub fn read(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u32
             return Ok(0);
         }
         file.ops.read(file, &mut buffer, *offset).inspect(|count| *offset = offset.saturating_add(*count as u64))
-    })?;
-    if count > 0 {
-        inotify::file_event(file.path.dentry(), &file.inode, Mask::ACCESS);
-    }
-    Ok(count)
+    })
+    .inspect(|count| inotify::transferred(file, *count as usize, Mask::ACCESS))
 }
 
 /// Writes from the program's segments. After it the file is as safe as `O_SYNC` asks.
@@ -92,9 +89,7 @@ pub fn write(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u3
         }
         file.ops.write(file, &mut buffer, offset).inspect(|count| *offset = offset.saturating_add(*count as u64))
     })?;
-    if count > 0 {
-        inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
-    }
+    inotify::transferred(file, count as usize, Mask::MODIFY);
     if count > 0 && file.flags().intersects(OpenFlags::SYNC | OpenFlags::DSYNC) && file.ops.seekable() {
         file.ops.sync(file, !file.flags().contains(OpenFlags::SYNC))?;
     }
@@ -129,7 +124,8 @@ pub fn seek(file: &OpenFile, offset: i64, whence: u32) -> Result<u64> {
         return Err(Errno::INVAL);
     }
     if !file.ops.seekable() {
-        return Err(Errno::SPIPE);
+        // Event descriptors have no position either, but take the call.
+        return file.ops.seek(file, 0, offset, whence).unwrap_or(Err(Errno::SPIPE));
     }
     let mut position = file.position.lock();
     let target = match file.ops.seek(file, *position, offset, whence) {

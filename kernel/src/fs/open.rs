@@ -222,6 +222,7 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
     // Until the filesystem has opened it, the file gives back only the write access when it goes.
     file.ops = open_operations(&file, how.flags)?;
     let file = Arc::new(file);
+    inotify::file_event(file.path.dentry(), &file.inode, Mask::OPEN);
     if truncates {
         if !takes_write_access {
             file.inode.take_write_access()?;
@@ -231,6 +232,7 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
             file.inode.release_write_access();
         }
         result?;
+        inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
     }
     inotify::file_event(file.path.dentry(), &file.inode, Mask::OPEN);
     Ok(file)

@@ -4,6 +4,7 @@
 //! and a pipe into anything that can be written.
 
 use crate::errno::{Errno, Result};
+use crate::fs::inotify::{self, Mask};
 use crate::fs::pipe::{self, Pipe};
 use crate::fs::{FileType, OpenFile, OpenFlags};
 use crate::mm::IoBuffer;
@@ -100,11 +101,14 @@ pub fn splice(
             if target.flags().contains(OpenFlags::APPEND) {
                 return Err(Errno::INVAL);
             }
-            drain_into(from, target, target_at, len_bytes, nonblocking || source.is_nonblocking())
+            let moved = drain_into(from, target, target_at, len_bytes, nonblocking || source.is_nonblocking())?;
+            inotify::transferred(target, moved, Mask::MODIFY);
+            Ok(moved)
         }
         (None, Some(to)) => {
             let moved = fill_from(source, *source_at, to, len_bytes, nonblocking || target.is_nonblocking())?;
             source_at.advance(moved);
+            inotify::transferred(source, moved, Mask::ACCESS);
             Ok(moved)
         }
         (None, None) => Err(Errno::INVAL),
@@ -201,6 +205,7 @@ pub fn send_file(target: &Arc<OpenFile>, source: &Arc<OpenFile>, at: &mut At, le
     if let Some(to) = pipe::of(target) {
         let moved = fill_from(source, *at, to, len_bytes, target.is_nonblocking())?;
         at.advance(moved);
+        inotify::transferred(source, moved, Mask::ACCESS);
         return Ok(moved);
     }
     if !matches!(source.inode.file_type, FileType::Regular | FileType::BlockDevice) {
@@ -238,6 +243,8 @@ fn copy(source: &OpenFile, source_at: &mut At, target: &OpenFile, target_at: &mu
             Err(error) => return Err(error),
         }
     }
+    inotify::transferred(source, copied, Mask::ACCESS);
+    inotify::transferred(target, copied, Mask::MODIFY);
     Ok(copied)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
-use crate::fs::{OpenFile, file::FileMapping, mount};
+use crate::fs::{OpenFile, file::FileMapping, mount, seals};
 use crate::mm::address_space::{Backing, MapRequest, Protection};
 use crate::mm::{AddressSpace, PAGE_SIZE_BYTES, USER_END, UserPointer};
 use crate::task::{self, Capabilities};
@@ -151,6 +151,12 @@ fn file_backing(file: &Arc<OpenFile>, flags: u32, protection: Protection, offset
         return Ok((if shared { Backing::SharedAnonymous } else { Backing::Anonymous }, most));
     }
     let mapped = file.mapped()?;
+    if shared && seals::forbid_writing(file) {
+        if protection.contains(Protection::WRITE) {
+            return Err(Errno::PERM);
+        }
+        most.remove(Protection::WRITE);
+    }
     if flags & sys::MAP_GROWSDOWN != 0 {
         return Err(Errno::INVAL);
     }

@@ -120,6 +120,7 @@ pub fn set(number: i32, time_ns: u64) -> Result<()> {
         return Err(Errno::INVAL);
     }
     clock::set_realtime_ns(i128::from(time_ns));
+    crate::fs::timerfd::real_time_was_set();
     Ok(())
 }
 

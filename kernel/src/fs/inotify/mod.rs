@@ -1,9 +1,10 @@
 //! inotify(7): telling programs of changes of files and directories.
 //!
 //! What the filesystem code calls, after the change and without spinning locks held:
-//! - [`file_event`] when a file was opened, read, written, closed, or its attributes changed;
-//! - [`entry_event`] when a name was made in a directory or taken away;
-//! - [`moved`] when a name was moved; [`deleted`] when the last name of a file went; [`unmounted`] when a filesystem shuts down.
+//! - [`file_event`] when a file was opened or its attributes changed, [`transferred`] when it was read or written, [`closed`];
+//! - [`entry_event`] when a name was made in a directory or taken away, [`moved`] when one was moved;
+//! - [`links_changed`] when a file has another number of names, [`name_gone`] when a dentry was taken away from its file;
+//! - [`unmounted`] when a filesystem shuts down.
 //!
 //! While nobody watches anything, each costs one load. `queue` holds the events of an instance until they are read.
 
@@ -99,12 +100,31 @@ impl Watch {
             let _ = instance.remove(self.descriptor);
         }
     }
+
+    /// Tells why the watch ends, and ends it.
+    fn end(&self, mask: Mask) {
+        self.tell(mask, b"", 0);
+        if let Some(instance) = self.instance.upgrade() {
+            let _ = instance.remove(self.descriptor);
+        }
+    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         WATCHES.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Every watch, for when a filesystem shuts down.
+static ALL_WATCHES: SpinLock<Vec<Weak<Watch>>> = SpinLock::new(Vec::new());
+
+fn note_watch(watch: &Arc<Watch>) {
+    let mut all = ALL_WATCHES.lock();
+    if all.len().is_power_of_two() {
+        all.retain(|watch| watch.strong_count() > 0);
+    }
+    all.push(Arc::downgrade(watch));
 }
 
 /// Who watches one inode.
@@ -178,6 +198,7 @@ impl Inotify {
         let descriptor = self.next_descriptor.fetch_add(1, Ordering::Relaxed) as i32 & i32::MAX;
         let watch = Arc::new(Watch { instance: self.this.clone(), descriptor, inode: inode.clone(), mask: AtomicU32::new(kept.bits()) });
         inode.watches.list.lock().push(Arc::downgrade(&watch));
+        note_watch(&watch);
         self.watches.lock().insert(descriptor, watch);
         Ok(descriptor)
     }
@@ -326,8 +347,51 @@ pub fn entry_event(directory: &Inode, name: &[u8], target: &Inode, mask: Mask) {
     tell(directory, mask | directory_mark(target), name, 0);
 }
 
-/// A name was moved. Both directories are told with one cookie, the file itself without.
-pub fn moved(old_directory: &Inode, old_name: &[u8], new_directory: &Inode, new_name: &[u8], target: &Inode) {
+/// Bytes were read from an open file (`IN_ACCESS`) or written to it (`IN_MODIFY`).
+pub fn transferred(file: &OpenFile, count: usize, mask: Mask) {
+    if count > 0 {
+        file_event(file.path.dentry(), &file.inode, mask);
+    }
+}
+
+/// An open file description ends. If it was the last user of a file whose names are all gone, the file goes, too.
+pub fn closed(file: &OpenFile) {
+    if nobody_watches() {
+        return;
+    }
+    let mask = if file.flags().writable() { Mask::CLOSE_WRITE } else { Mask::CLOSE_NOWRITE };
+    file_event(file.path.dentry(), &file.inode, mask);
+    if file.path.dentry().is_unhashed() {
+        name_gone(file.path.dentry(), &file.inode);
+    }
+}
+
+/// A file got or lost a name: its attributes changed.
+pub fn links_changed(inode: &Inode) {
+    if !nobody_watches() {
+        tell(inode, Mask::ATTRIB | directory_mark(inode), b"", 0);
+    }
+}
+
+/// A dentry was taken away from its file. The file ends with its last name, unless somebody has it open by this dentry: then with that
+/// ([`closed`]).
+pub fn name_gone(dentry: &Arc<Dentry>, inode: &Inode) {
+    if nobody_watches() {
+        return;
+    }
+    let links = inode.attributes.lock().links;
+    if links == 0 && Arc::strong_count(dentry) == 1 {
+        end_watches(inode, Mask::DELETE_SELF);
+    }
+}
+
+/// A name was moved, perhaps onto a `victim`'s. Both directories are told with one cookie, the file itself without.
+pub fn moved(
+    (old_directory, old_name): (&Inode, &[u8]),
+    (new_directory, new_name): (&Inode, &[u8]),
+    target: &Inode,
+    victim: Option<&Inode>,
+) {
     static NEXT_COOKIE: AtomicU32 = AtomicU32::new(1);
     if nobody_watches() {
         return;
@@ -336,12 +400,10 @@ pub fn moved(old_directory: &Inode, old_name: &[u8], new_directory: &Inode, new_
     let mark = directory_mark(target);
     tell(old_directory, Mask::MOVED_FROM | mark, old_name, cookie);
     tell(new_directory, Mask::MOVED_TO | mark, new_name, cookie);
+    if let Some(victim) = victim {
+        links_changed(victim);
+    }
     tell(target, Mask::MOVE_SELF, b"", 0);
-}
-
-/// The last name of a file has gone: its watches are told, and end.
-pub fn deleted(inode: &Inode) {
-    end_watches(inode, Mask::DELETE_SELF);
 }
 
 /// The filesystem shuts down.
@@ -349,9 +411,9 @@ pub fn unmounted(superblock: &SuperBlock) {
     if nobody_watches() {
         return;
     }
-    let root = superblock.root.lock().clone();
-    if let Some(inode) = root.and_then(|root| root.inode()) {
-        end_watches(&inode, Mask::UNMOUNT);
+    let watches: Vec<Arc<Watch>> = ALL_WATCHES.lock().iter().filter_map(Weak::upgrade).collect();
+    for watch in watches.iter().filter(|watch| core::ptr::eq(Arc::as_ptr(&watch.inode.superblock), superblock)) {
+        watch.end(Mask::UNMOUNT);
     }
 }
 
@@ -360,9 +422,6 @@ fn end_watches(inode: &Inode, mask: Mask) {
         return;
     }
     for watch in inode.watches.all() {
-        watch.tell(mask, b"", 0);
-        if let Some(instance) = watch.instance.upgrade() {
-            let _ = instance.remove(watch.descriptor);
-        }
+        watch.end(mask);
     }
 }
