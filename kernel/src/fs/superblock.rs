@@ -253,6 +253,12 @@ pub trait SuperBlockOps: Any + Send + Sync {
         true
     }
 
+    /// Whether a name that leads nowhere can be given to a new file. procfs says no: nothing can be made in it, and asking for that is
+    /// `ENOENT`, whatever the permissions.
+    fn has_free_names(&self) -> bool {
+        true
+    }
+
     /// Whether lookups that found nothing may be remembered.
     fn caches_negative(&self) -> bool {
         true

@@ -380,7 +380,7 @@ pub fn look_up_locked(directory: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry
     let superblock = &inode.superblock;
     match inode.ops.lookup(&inode, name) {
         Ok(found) => Ok(directory.add_child(superblock, name, Some(found), superblock.ops.keeps_dentries())),
-        Err(Errno::NOENT) => Ok(directory.add_child(superblock, name, None, superblock.ops.caches_negative())),
+        Err(Errno::NOENT) if superblock.ops.has_free_names() => Ok(directory.add_child(superblock, name, None, superblock.ops.caches_negative())),
         Err(error) => Err(error),
     }
 }

@@ -196,7 +196,7 @@ impl SuperBlockOps for ProcSuper {
             && inode.downcast::<links::DescriptorLink>().is_none_or(links::DescriptorLink::is_open)
     }
 
-    fn caches_negative(&self) -> bool {
+    fn has_free_names(&self) -> bool {
         false
     }
 

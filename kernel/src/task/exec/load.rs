@@ -174,7 +174,8 @@ fn map_segment(
     if memory_end > zero_from {
         space.map(request(zero_from, memory_end - zero_from, protection, Backing::Anonymous, true), INFINITY)?;
     }
-    let tail = zero_from.saturating_sub(file_end).min(memory_end - file_end);
+    // To the end of the page, as Linux does: ld.so takes its first allocations from there and trusts that they are zero.
+    let tail = zero_from.saturating_sub(file_end);
     if segment.p_filesz != 0 && tail != 0 && protection.contains(Protection::WRITE) {
         space.write_remote(file_end, &[0; PAGE_SIZE_BYTES][..tail as usize])?;
     }
