@@ -67,7 +67,7 @@ pub fn read(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u32
     }
     check_flags(file, flags, false)?;
     let mut buffer = IoBuffer::user(segments);
-    let count = transfer(file, at, |file, offset| {
+    transfer(file, at, |file, offset| {
         if buffer.remaining() == 0 && file.inode.file_type == FileType::Regular {
             return Ok(0);
         }
@@ -194,9 +194,7 @@ pub fn allocate(file: &OpenFile, mode: u32, offset: i64, len: i64) -> Result<()>
     if offset.checked_add(len).is_none() {
         return Err(Errno::FBIG);
     }
-    file.ops.allocate(file, mode, offset as u64, len as u64)?;
-    inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
-    Ok(())
+    file.ops.allocate(file, mode, offset as u64, len as u64)
 }
 
 /// `readahead(2)` is for files with pages that were opened for reading.

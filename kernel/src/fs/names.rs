@@ -191,8 +191,6 @@ pub fn unlink(directory_fd: i32, name: &[u8]) -> Result<()> {
     inotify::name_gone(&dentry, &target);
     inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     mount::detach_mounts(&dentry);
-    inotify::inode_event(&target, Mask::ATTRIB);
-    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     Ok(())
 }
 
@@ -224,7 +222,6 @@ pub fn remove_directory(directory_fd: i32, name: &[u8]) -> Result<()> {
     inotify::name_gone(&dentry, &target);
     inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     mount::detach_mounts(&dentry);
-    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     Ok(())
 }
 
@@ -281,7 +278,6 @@ pub fn rename(old_fd: i32, old_name: &[u8], new_fd: i32, new_name: &[u8], flags:
     }
     let (from, to) = (&old.last.name, &new.last.name);
     old.directory.ops.rename(&old.directory, from, &source, &new.directory, to, target.as_ref(), flags)?;
-    inotify::moved(&old.directory, from, &new.directory, to, &source);
     if exchanges {
         dentries.0.exchange(&dentries.1);
         inotify::moved((&old.directory, from), (&new.directory, to), &source, None);
@@ -289,9 +285,6 @@ pub fn rename(old_fd: i32, old_name: &[u8], new_fd: i32, new_name: &[u8], flags:
             inotify::moved((&new.directory, to), (&old.directory, from), target, None);
         }
         return Ok(());
-    }
-    if let Some(target) = &target {
-        inotify::inode_event(target, Mask::ATTRIB);
     }
     // The victim, or the negative dentry of the new name, makes room.
     dentries.1.unhash();

@@ -227,14 +227,13 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
         if !takes_write_access {
             file.inode.take_write_access()?;
         }
-        let result = attributes::set_len(file.path.dentry(), &file.inode, 0);
+        let result = attributes::set_len(&file.inode, 0);
         if !takes_write_access {
             file.inode.release_write_access();
         }
         result?;
         inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
     }
-    inotify::file_event(file.path.dentry(), &file.inode, Mask::OPEN);
     Ok(file)
 }
 
