@@ -22,11 +22,7 @@ struct Task {
 
 impl Task {
     fn caller(&self) -> Caller<'_, MemoryVfs> {
-        Caller {
-            namespace: self.namespace,
-            root: &self.root,
-            credentials: &self.credentials,
-        }
+        Caller { namespace: self.namespace, root: &self.root, credentials: &self.credentials }
     }
 }
 
@@ -44,14 +40,7 @@ impl Kernel {
         // Whatever holds a place pins its mount: here the task's root directory.
         forest.pin(mount);
         let root = Place::new(mount, rootfs.root);
-        Ok((
-            Self { forest },
-            Task {
-                namespace,
-                root,
-                credentials: RootIn(UserNamespace(0)),
-            },
-        ))
+        Ok((Self { forest }, Task { namespace, root, credentials: RootIn(UserNamespace(0)) }))
     }
 
     /// Walks an absolute path: names are the filesystem's, crossing mounts is the forest's.
@@ -91,11 +80,7 @@ impl Kernel {
         let mount = copy.copies[0].unwrap_or(task.root.mount);
         self.forest.pin(mount);
         let root = Place::new(mount, task.root.dentry);
-        Ok(Task {
-            namespace: copy.namespace,
-            root,
-            credentials: task.credentials,
-        })
+        Ok(Task { namespace: copy.namespace, root, credentials: task.credentials })
     }
 
     fn print_mountinfo(&self, title: &str, task: &Task) {
@@ -111,12 +96,7 @@ fn new_filesystem(forest: &mut Forest<MemoryVfs>, filesystem: &str) -> NewMount<
     let superblock = vfs.new_superblock(filesystem);
     let root = vfs.root_of(superblock);
     let source = Some(Arc::from(filesystem.as_bytes()));
-    NewMount {
-        superblock,
-        root,
-        source,
-        flags: MountFlags::RELATIME,
-    }
+    NewMount { superblock, root, source, flags: MountFlags::RELATIME }
 }
 
 fn main() -> Result<(), Refusal> {
@@ -127,9 +107,7 @@ fn main() -> Result<(), Refusal> {
     kernel.mount(&init, "/run")?;
     kernel.mkdir(&init, "/run", "disk");
     let run = kernel.walk(&init, "/run");
-    kernel
-        .forest
-        .change_type(&init.caller(), &run, PropagationType::Shared, false)?;
+    kernel.forest.change_type(&init.caller(), &run, PropagationType::Shared, false)?;
 
     let container = kernel.unshare(&init)?;
     kernel.bind(&init, "/data", "/run/disk")?;
@@ -138,12 +116,8 @@ fn main() -> Result<(), Refusal> {
     kernel.print_mountinfo("container: /run/disk came, /srv did not", &container);
 
     // A refusal names the errno and the rule: the namespace's root cannot be moved.
-    let root = kernel.walk(&init, "/");
-    let target = kernel.walk(&init, "/srv");
-    if let Err(refusal) = kernel
-        .forest
-        .move_mount(&init.caller(), &root, &target, false)
-    {
+    let (root, target) = (kernel.walk(&init, "/"), kernel.walk(&init, "/srv"));
+    if let Err(refusal) = kernel.forest.move_mount(&init.caller(), &root, &target, false) {
         println!("moving / to /srv: {refusal}");
     }
     Ok(())

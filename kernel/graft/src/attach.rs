@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::clone_tree::Tree;
+use crate::clone_tree::{Node, Tree};
 use crate::flags::Locks;
 use crate::forest::{Forest, Needs};
 use crate::ids::{MountSlot, NamespaceSlot};
@@ -66,7 +66,7 @@ pub(crate) struct Survey<'a, V: Vfs> {
 
 impl<'a, V: Vfs> Survey<'a, V> {
     pub(crate) fn of(forest: &Forest<V>, tree: &'a Tree<V>, is_counted: bool, to_be_made: usize) -> Self {
-        let ungrouped = |node: &&crate::clone_tree::Node<V>| !forest.mounts[node.mount].is_shared();
+        let ungrouped = |node: &&Node<V>| !forest.mounts[node.mount].is_shared();
         Self {
             root: &tree.root,
             mounts: tree.nodes.len(),
@@ -98,7 +98,10 @@ impl<V: Vfs> Forest<V> {
             new_groups = survey.ungrouped + survey.copied * (entries - 1);
         }
         let copies = plan.copies.len();
-        plan.mounts.try_reserve_exact(survey.copied * (copies + 1)).map_err(OutOfMemory::from)?;
+        if copies > 0 {
+            let listed = survey.copied * (copies + 1);
+            plan.mounts.try_reserve_exact(listed).map_err(OutOfMemory::from)?;
+        }
         self.reserve(Needs {
             mounts: survey.to_be_made + survey.copied * copies,
             groups: new_groups,
@@ -202,7 +205,10 @@ impl<V: Vfs> Forest<V> {
                 }
             }
         }
-        plan.mounts.extend(tree.nodes.iter().filter(|node| node.position_in_copies.is_some()).map(|node| node.mount));
+        if !plan.copies.is_empty() {
+            let is_copied = |node: &&Node<V>| node.position_in_copies.is_some();
+            plan.mounts.extend(tree.nodes.iter().filter(is_copied).map(|node| node.mount));
+        }
         for index in 0..plan.copies.len() {
             self.make_copy(tree, &mut plan, index);
         }
@@ -300,15 +306,8 @@ impl<V: Vfs> Forest<V> {
 
     /// Attaches one copy, beneath what the receiver has there already (P8). Where the copy's root is covered itself, the two are a
     /// shadow pair (P9, X4). What is covered is not locked (K8, X11).
-    fn attach_copy(
-        &mut self,
-        mounts: &[MountSlot<V>],
-        receiver: MountSlot<V>,
-        mountpoint: &V::Dentry,
-        caller: NamespaceSlot<V>,
-    ) {
-        let (Some(&copy), Some(namespace)) = (mounts.first(), self.mounts[receiver].namespace)
-        else {
+    fn attach_copy(&mut self, mounts: &[MountSlot<V>], receiver: MountSlot<V>, mountpoint: &V::Dentry, caller: NamespaceSlot<V>) {
+        let (Some(&copy), Some(namespace)) = (mounts.first(), self.mounts[receiver].namespace) else {
             return;
         };
         match self.attached_at(receiver, self.vfs.dentry_key(mountpoint)) {

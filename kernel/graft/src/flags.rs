@@ -192,9 +192,7 @@ impl MoveMountFlags {
     /// The flags of a raw argument; unknown bits, and two ways to move at once, are refused (A6).
     pub fn decode(raw: u32) -> Result<Self, Refusal> {
         let both = Self::SET_GROUP | Self::BENEATH;
-        Self::from_bits(raw)
-            .filter(|flags| !flags.contains(both))
-            .ok_or_else(|| Refusal::new(Rule::MoveFlags))
+        Self::from_bits(raw).filter(|flags| !flags.contains(both)).ok_or_else(|| Refusal::new(Rule::MoveFlags))
     }
 }
 
@@ -219,19 +217,10 @@ mod tests {
     #[test]
     fn unknown_bits_are_refused() {
         assert_eq!(UmountFlags::decode(0xf).unwrap(), UmountFlags::all());
-        assert_eq!(
-            UmountFlags::decode(0x10).unwrap_err().rule,
-            Rule::UmountFlags
-        );
-        assert_eq!(
-            MoveMountFlags::decode(0x177).unwrap(),
-            MoveMountFlags::all() - MoveMountFlags::BENEATH
-        );
+        assert_eq!(UmountFlags::decode(0x10).unwrap_err().rule, Rule::UmountFlags);
+        assert_eq!(MoveMountFlags::decode(0x177).unwrap(), MoveMountFlags::all() - MoveMountFlags::BENEATH);
         for refused in [0x8, 0x80, 0x400, 0x300] {
-            assert_eq!(
-                MoveMountFlags::decode(refused).unwrap_err().rule,
-                Rule::MoveFlags
-            );
+            assert_eq!(MoveMountFlags::decode(refused).unwrap_err().rule, Rule::MoveFlags);
         }
     }
 }

@@ -98,16 +98,8 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// Makes a namespace with a first mount, as at boot (O12). The namespace comes pinned once, for the first task.
-    pub fn create_namespace(
-        &mut self,
-        owner: &V::UserNamespace,
-        rootfs: &NewMount<V>,
-    ) -> Result<(NamespaceId, MountId), Refusal> {
-        self.reserve(Needs {
-            mounts: 1,
-            namespaces: 1,
-            ..Needs::default()
-        })?;
+    pub fn create_namespace(&mut self, owner: &V::UserNamespace, rootfs: &NewMount<V>) -> Result<(NamespaceId, MountId), Refusal> {
+        self.reserve(Needs { mounts: 1, namespaces: 1, ..Needs::default() })?;
         require(self.vfs.charge_namespace(owner), Rule::TooManyNamespaces)?;
         let namespace = self.insert_namespace(owner, false);
         let blank = Blank { locks: Locks::MOUNT, ..new_mount_blank(rootfs) };

@@ -19,12 +19,7 @@ impl<V: Vfs> Forest<V> {
     /// The mount is private unless its place is shared (F11), has exactly the flags given (F12), and needs no write access (F13).
     ///
     /// Errors: F4, N12, F9, F14, O15, P6, in that order (F16). Cost: the receivers of the mount that is mounted on.
-    pub fn new_mount(
-        &mut self,
-        caller: &Caller<'_, V>,
-        new: &NewMount<V>,
-        target: &Place<V>,
-    ) -> Result<MountId, Refusal> {
+    pub fn new_mount(&mut self, caller: &Caller<'_, V>, new: &NewMount<V>, target: &Place<V>) -> Result<MountId, Refusal> {
         self.require_admin(caller)?;
         let namespace = self.resolve_namespace(caller.namespace)?;
         let locks = self.require_visible(namespace, new)?;

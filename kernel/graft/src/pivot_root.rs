@@ -45,17 +45,10 @@ impl<V: Vfs> Forest<V> {
         require(new != root && old != root, Rule::PivotOnRootMount)?;
         require(self.is_mount_root(caller.root, root), Rule::PivotRootNotMountRoot)?;
         require(self.mounts[root].parent.is_some(), Rule::PivotRootNoParent)?;
-        let is_mounted_root =
-            self.is_mount_root(new_root, new) && self.mounts[new].parent.is_some();
+        let is_mounted_root = self.is_mount_root(new_root, new) && self.mounts[new].parent.is_some();
         require(is_mounted_root, Rule::PivotNewNotMountRoot)?;
-        require(
-            self.is_reachable(&put_old, new_root),
-            Rule::PivotPutOldOutside,
-        )?;
-        require(
-            self.is_reachable(new_root, caller.root),
-            Rule::PivotNewOutside,
-        )?;
+        require(self.is_reachable(&put_old, new_root), Rule::PivotPutOldOutside)?;
+        require(self.is_reachable(new_root, caller.root), Rule::PivotNewOutside)?;
 
         self.reserve(Needs { attachments: 2, ..Needs::default() })?;
         let mut released = Released::with_room(1)?;

@@ -46,11 +46,7 @@ impl<V: Vfs> Forest<V> {
 
     /// Whether the credentials may change the superblock of a mount at all (M4, K7). A read-only superblock makes all its mounts
     /// read-only, whatever their own flag (M5).
-    pub fn may_remount_superblock(
-        &self,
-        credentials: &V::Credentials,
-        target: &Place<V>,
-    ) -> Result<(), Refusal> {
+    pub fn may_remount_superblock(&self, credentials: &V::Credentials, target: &Place<V>) -> Result<(), Refusal> {
         let mount = self.resolve(target.mount)?;
         let superblock = &self.mounts[mount].superblock;
         require(self.vfs.is_superblock_admin(credentials, superblock), Rule::RemountNotAdmin)

@@ -104,10 +104,7 @@ impl<V: Vfs> Forest<V> {
         require(!entry.is_mount_locked(), Rule::UmountLocked)?;
         if flags.contains(UmountFlags::FORCE) {
             // X10: as in 6.6, not over the superblock's owner.
-            require(
-                self.vfs.is_initial_admin(caller.credentials),
-                Rule::UmountForceNotAdmin,
-            )?;
+            require(self.vfs.is_initial_admin(caller.credentials), Rule::UmountForceNotAdmin)?;
         }
         if flags.contains(UmountFlags::EXPIRE) {
             let others = flags.intersects(UmountFlags::FORCE | UmountFlags::DETACH);
@@ -339,11 +336,7 @@ impl<V: Vfs> Forest<V> {
 
     /// Takes a chain of mounts marked as removed out of everything: namespaces, groups, masters, and each other (U14, U15). Each
     /// namespace that lost one hears of it (U18).
-    pub(crate) fn remove_marked(
-        &mut self,
-        first: Option<MountSlot<V>>,
-        parting: Parting,
-    ) -> Released<V> {
+    pub(crate) fn remove_marked(&mut self, first: Option<MountSlot<V>>, parting: Parting) -> Released<V> {
         let mut bag = Released::new();
         self.sweep(&mut bag);
         let mut next = first;

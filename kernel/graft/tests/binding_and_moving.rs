@@ -19,11 +19,7 @@ fn with_namespace_files(directories: &[&str]) -> Task {
             ("net", NamespaceFile::Other),
         ];
         for (name, file) in files {
-            world
-                .forest
-                .vfs_mut()
-                .create_namespace_file(directory, name, file)
-                .unwrap();
+            world.forest.vfs_mut().create_namespace_file(directory, name, file).unwrap();
         }
     });
     for file in ["on_a", "on_b"] {
@@ -36,8 +32,7 @@ fn with_namespace_files(directories: &[&str]) -> Task {
 #[test]
 fn a_bind_is_a_clone() {
     let task = world_with(&["a", "b"]);
-    task.mount_filesystem("tmpfs", "A", "a", MountFlags::NODEV | MountFlags::NOATIME)
-        .unwrap();
+    task.mount_filesystem("tmpfs", "A", "a", MountFlags::NODEV | MountFlags::NOATIME).unwrap();
     task.mkdir("a/d").unwrap();
     task.bind("a/d", "b").unwrap();
     assert_eq!(task.table(), "a=A; b=A:/d");
@@ -54,17 +49,11 @@ fn what_a_recursive_bind_takes() {
         task.mount_tmpfs("M", path).unwrap();
     }
     task.rbind("t/d", "b").unwrap();
-    assert_eq!(
-        task.table(),
-        "b=base:/t/d; b/in=M; t=base:/t; t/d/in=M; t/out=M"
-    );
+    assert_eq!(task.table(), "b=base:/t/d; b/in=M; t=base:/t; t/d/in=M; t/out=M");
     task.umount_lazily("b").unwrap();
     task.make_unbindable("t/d/in").unwrap();
     task.rbind("t", "b").unwrap();
-    assert_eq!(
-        task.table(),
-        "b=base:/t; b/out=M; t=base:/t; t/d/in=M unbindable; t/out=M"
-    );
+    assert_eq!(task.table(), "b=base:/t; b/out=M; t=base:/t; t/d/in=M unbindable; t/out=M");
 }
 
 /// B1: refusals of binds, each by its rule.
@@ -120,11 +109,7 @@ fn namespace_files_are_left_out_of_copies() {
     task.make_shared("p").unwrap();
     task.bind("p", "q").unwrap();
     task.rbind("t", "p/s").unwrap();
-    assert!(
-        task.table().contains("p/s/f=base:/younger"),
-        "{}",
-        task.table()
-    );
+    assert!(task.table().contains("p/s/f=base:/younger"), "{}", task.table());
     assert!(task.table().contains("q/s=base:/t"));
     assert!(!task.table().contains("q/s/f"));
 }
@@ -150,11 +135,7 @@ fn refused_moves() {
     task.world.change(|world| {
         let directory = world.walk(0, "/x/s").unwrap().dentry;
         let own = NamespaceFile::Mount { sequence: 1 };
-        world
-            .forest
-            .vfs_mut()
-            .create_namespace_file(directory, "f", own)
-            .unwrap();
+        world.forest.vfs_mut().create_namespace_file(directory, "f", own).unwrap();
     });
     refused(task.move_mount("s", "a"), Rule::MoveUnbindable);
     task.chdir("s").unwrap();
@@ -174,10 +155,7 @@ fn a_namespace_cannot_hide_itself() {
     task.open_tree("t", true, "F").unwrap();
     refused(younger.attach("F", "/x/b"), Rule::MoveNamespaceLoop);
     task.attach("F", "b").unwrap();
-    assert_eq!(
-        task.table(),
-        "b=base:/t; b/f=base:/younger; t=base:/t; t/f=base:/younger"
-    );
+    assert_eq!(task.table(), "b=base:/t; b/f=base:/younger; t=base:/t; t/f=base:/younger");
 }
 
 /// V2: a moved tree keeps groups, masters and marks, and becomes shared where its place is. V3: copies elsewhere stay.
@@ -195,10 +173,7 @@ fn what_a_move_keeps() {
     task.make_shared("p").unwrap();
     task.bind("p", "q").unwrap();
     task.move_mount("a/m", "p/t").unwrap();
-    assert_eq!(
-        task.table(),
-        "a=A; b=A S1; b/m=M S2; p=P S3; p/t=M S2; q=P S3; q/t=M S2"
-    );
+    assert_eq!(task.table(), "a=A; b=A S1; b/m=M S2; p=P S3; p/t=M S2; q=P S3; q/t=M S2");
 }
 
 /// A3, O13: a detached tree is in an anonymous namespace of its own. A5: it can be attached once, or dissolved.
@@ -211,10 +186,7 @@ fn a_detached_tree() {
     let tree = task.open_tree("a", true, "F").unwrap();
     {
         let world = task.world.read();
-        assert_eq!(
-            world.forest.situation(tree.root),
-            Some(Situation::Detached(tree.namespace))
-        );
+        assert_eq!(world.forest.situation(tree.root), Some(Situation::Detached(tree.namespace)));
         assert_eq!(world.forest.sequence(tree.namespace), Some(0));
         assert_eq!(world.forest.mount_count(tree.namespace), Some(2));
     }
@@ -222,11 +194,7 @@ fn a_detached_tree() {
     assert_eq!(task.table(), "a=A; a/m=M; b=A; b/m=M");
     assert_eq!(task.world.read().forest.sequence(tree.namespace), None);
     task.attach("F", "c").unwrap();
-    assert_eq!(
-        task.table(),
-        "a=A; a/m=M; c=A; c/m=M",
-        "now it is an ordinary mount, moved by V"
-    );
+    assert_eq!(task.table(), "a=A; a/m=M; c=A; c/m=M", "now it is an ordinary mount, moved by V");
     task.close_tree("F");
     assert_eq!(task.table(), "a=A; a/m=M; c=A; c/m=M");
     let tree = task.open_tree("a", true, "G").unwrap();
@@ -249,10 +217,7 @@ fn inside_a_detached_tree() {
     refused(task.mount_tmpfs("T", "./m"), Rule::TargetElsewhere);
     refused(task.umount("./m"), Rule::UmountElsewhere);
     refused(task.move_mount("./m", "/x/b"), Rule::MoveElsewhere);
-    refused(
-        task.remount_bind("./m", MountFlags::RDONLY, true),
-        Rule::RemountElsewhere,
-    );
+    refused(task.remount_bind("./m", MountFlags::RDONLY, true), Rule::RemountElsewhere);
     task.make_shared(".").unwrap();
     task.make_shared("./m").unwrap();
     task.chdir("/x").unwrap();
@@ -264,22 +229,15 @@ fn inside_a_detached_tree() {
 #[test]
 fn too_many_namespaces() {
     let task = world_with(&["a"]);
-    task.world
-        .change(|world| world.forest.vfs_mut().max_mount_namespaces = Some(2));
+    task.world.change(|world| world.forest.vfs_mut().max_mount_namespaces = Some(2));
     task.open_tree("a", false, "F").unwrap();
     refused(task.open_tree("a", false, "G"), Rule::TooManyNamespaces);
-    refused(
-        task.fsmount("tmpfs", MountFlags::empty(), "G"),
-        Rule::TooManyNamespaces,
-    );
+    refused(task.fsmount("tmpfs", MountFlags::empty(), "G"), Rule::TooManyNamespaces);
     task.close_tree("F");
     task.fsmount("tmpfs", MountFlags::NOEXEC, "G").unwrap();
     // A17: private, with exactly these flags.
     let mount = task.world.read().trees["G"];
-    assert_eq!(
-        task.world.read().forest.flags(mount),
-        Some(MountFlags::NOEXEC)
-    );
+    assert_eq!(task.world.read().forest.flags(mount), Some(MountFlags::NOEXEC));
     assert_eq!(task.world.read().forest.group(mount), None);
 }
 
@@ -288,13 +246,9 @@ fn too_many_namespaces() {
 fn an_attached_tree_counts() {
     let task = world_with(&["a"]);
     task.fsmount("tmpfs", MountFlags::empty(), "F").unwrap();
-    task.world
-        .change(|world| world.forest.set_mount_max(2))
-        .unwrap();
+    task.world.change(|world| world.forest.set_mount_max(2)).unwrap();
     refused(task.attach("F", "a"), Rule::TooManyMounts);
-    task.world
-        .change(|world| world.forest.set_mount_max(3))
-        .unwrap();
+    task.world.change(|world| world.forest.set_mount_max(3)).unwrap();
     task.attach("F", "a").unwrap();
 }
 
@@ -322,10 +276,7 @@ fn set_group() {
     task.bind("b", "c").unwrap();
     task.make_unbindable("c").unwrap();
     task.set_group("slave", "c").unwrap();
-    assert_eq!(
-        task.table(),
-        "a=A; b=A:/d S1; c=C; ^c=A:/d M1 unbindable; slave=A:/d M1"
-    );
+    assert_eq!(task.table(), "a=A; b=A:/d S1; c=C; ^c=A:/d M1 unbindable; slave=A:/d M1");
 }
 
 /// A8: both must be mounted, in namespaces that the caller has rights over, and no lock may stand between.
@@ -343,10 +294,7 @@ fn set_group_across_rights() {
         assert_eq!(world.forest.locks(mount), Some(Locks::empty()));
     });
     let lesser = task.unshare_user(3);
-    refused(
-        lesser.set_group("/x/a", "/x/b"),
-        Rule::SetGroupLockedChildren,
-    );
+    refused(lesser.set_group("/x/a", "/x/b"), Rule::SetGroupLockedChildren);
     let outside = task.world.read().tasks[0].root.clone();
     task.world.change(|world| world.set_root(1, outside));
     refused(lesser.set_group("/x/a", "/x/b"), Rule::SetGroupNotAdmin);
@@ -366,10 +314,7 @@ fn beneath() {
     task.mount_tmpfs("TOP", "p/m").unwrap();
     task.mount_tmpfs("N", "n").unwrap();
     task.move_beneath("n", "p/m").unwrap();
-    assert_eq!(
-        task.table(),
-        "p=P S1; p/m=N S2; ^p/m=TOP S3; q=P S1; q/m=N S2; ^q/m=TOP S3"
-    );
+    assert_eq!(task.table(), "p=P S1; p/m=N S2; ^p/m=TOP S3; q=P S1; q/m=N S2; ^q/m=TOP S3");
 }
 
 /// A9: refusals, each by its rule.
@@ -410,10 +355,7 @@ fn beneath_a_receiver() {
     task.mount_tmpfs("ON", "/x/s").unwrap();
     task.make_shared(".").unwrap();
     task.bind(".", "/x/t").unwrap();
-    refused(
-        task.move_beneath("/x/t", "/x/s"),
-        Rule::BeneathSourceReceives,
-    );
+    refused(task.move_beneath("/x/t", "/x/s"), Rule::BeneathSourceReceives);
 }
 
 /// N12, A22: traits of superblocks are asked where they count.
@@ -422,24 +364,10 @@ fn an_unmountable_filesystem_can_not_be_bound_either() {
     let task = world_with(&["a", "b"]);
     task.world.change(|world| {
         let target = world.walk(0, "/x/a").unwrap();
-        let (superblock, root) = support::new_filesystem(
-            world,
-            "pipefs",
-            graft::memory_vfs::UserNamespace(0),
-            SuperblockTraits::NO_USER,
-        );
-        let new = graft::NewMount {
-            superblock,
-            root,
-            source: None,
-            flags: MountFlags::empty(),
-        };
+        let (superblock, root) = support::new_filesystem(world, "pipefs", graft::memory_vfs::UserNamespace(0), SuperblockTraits::NO_USER);
+        let new = graft::NewMount { superblock, root, source: None, flags: MountFlags::empty() };
         let task = &world.tasks[0];
-        let caller = graft::Caller {
-            namespace: task.namespace,
-            root: &task.root,
-            credentials: &task.credentials,
-        };
+        let caller = graft::Caller { namespace: task.namespace, root: &task.root, credentials: &task.credentials };
         let refusal = world.forest.new_mount(&caller, &new, &target).unwrap_err();
         assert_eq!(refusal.rule, Rule::NotUserMountable);
     });

@@ -28,10 +28,7 @@ fn places_that_cannot_be_mounted_on() {
     task.rmdir("/x/gone").unwrap();
     refused(task.mount_tmpfs("T", "."), Rule::MountpointUnlinked);
     task.chdir("/x").unwrap();
-    refused(
-        task.mount_filesystem("pipefs", "p", "a", MountFlags::empty()),
-        Rule::NotUserMountable,
-    );
+    refused(task.mount_filesystem("pipefs", "p", "a", MountFlags::empty()), Rule::NotUserMountable);
     assert_eq!(task.table(), "");
 }
 
@@ -54,10 +51,7 @@ fn a_place_outside_the_namespace() {
     task.chdir("a").unwrap();
     task.umount_lazily("/x/a").unwrap();
     refused(task.mount_tmpfs("M", "./m"), Rule::TargetElsewhere);
-    assert_eq!(
-        task.at(".", |world, place| world.forest.situation(place.mount)),
-        Some(Situation::Unmounted)
-    );
+    assert_eq!(task.at(".", |world, place| world.forest.situation(place.mount)), Some(Situation::Unmounted));
 }
 
 /// F9: a symbolic link can be no new mount's root, but a detached clone of it can be attached (O2, A5).
@@ -76,8 +70,7 @@ fn a_symbolic_link_as_root() {
 #[test]
 fn what_a_new_mount_is() {
     let task = world_with(&["a", "b"]);
-    task.mount_filesystem("tmpfs", "A", "a", MountFlags::RDONLY | MountFlags::NOSUID)
-        .unwrap();
+    task.mount_filesystem("tmpfs", "A", "a", MountFlags::RDONLY | MountFlags::NOSUID).unwrap();
     task.mount_tmpfs("B", "b").unwrap();
     task.make_shared("a").unwrap();
     task.mount_tmpfs("C", "a").unwrap();
@@ -103,37 +96,24 @@ fn a_removed_source() {
 #[test]
 fn numbers_are_the_smallest_free_ones() {
     let task = world_with(&["a", "b", "c"]);
-    let number = |path: &str| {
-        task.at(path, |world, place| {
-            world.forest.mount_number(place.mount).unwrap()
-        })
-    };
+    let number = |path: &str| task.at(path, |world, place| world.forest.mount_number(place.mount).unwrap());
     for (name, path) in [("A", "a"), ("B", "b")] {
         task.mount_tmpfs(name, path).unwrap();
         task.make_shared(path).unwrap();
     }
-    assert_eq!(
-        (number("/"), number("/x"), number("a"), number("b")),
-        (0, 1, 2, 3)
-    );
+    assert_eq!((number("/"), number("/x"), number("a"), number("b")), (0, 1, 2, 3));
     task.umount("a").unwrap();
     task.mount_tmpfs("C", "c").unwrap();
     assert_eq!(number("c"), 2);
     task.make_shared("c").unwrap();
-    assert!(
-        task.mountinfo().contains("shared:1 - tmpfs C"),
-        "the ended group's number is free"
-    );
+    assert!(task.mountinfo().contains("shared:1 - tmpfs C"), "the ended group's number is free");
 
     task.hold("c").unwrap();
     task.umount_lazily("c").unwrap();
     task.mount_tmpfs("A", "a").unwrap();
     assert_eq!(number("a"), 4, "2 belongs to the mount that is held");
     task.make_shared("a").unwrap();
-    assert!(
-        task.mountinfo().contains("shared:1 - tmpfs A"),
-        "a held mount has no group"
-    );
+    assert!(task.mountinfo().contains("shared:1 - tmpfs A"), "a held mount has no group");
     task.release();
     task.mount_tmpfs("C", "c").unwrap();
     assert_eq!(number("c"), 2);
@@ -181,11 +161,7 @@ fn a_shadow_pair() {
     task.mount_tmpfs("HIGH", "/x/src").unwrap();
     task.open_tree(".", true, "F").unwrap();
     task.attach("F", "/x/a/m").unwrap();
-    let shown = |path: &str| {
-        task.at(path, |world, place| {
-            String::from_utf8(world.forest.source(place.mount).unwrap().to_vec()).unwrap()
-        })
-    };
+    let shown = |path: &str| task.at(path, |world, place| String::from_utf8(world.forest.source(place.mount).unwrap().to_vec()).unwrap());
     assert_eq!(shown("/x/b/m"), "OLD");
     task.umount("/x/b/m").unwrap();
     assert_eq!(shown("/x/b/m"), "HIGH");
@@ -197,9 +173,7 @@ fn a_caller_without_rights() {
     let task = new_world();
     let other = task.unshare_user(7);
     other.mount_tmpfs("T", "/x").unwrap();
-    task.world.change(|world| {
-        world.tasks[1].credentials = graft::memory_vfs::RootIn(graft::memory_vfs::UserNamespace(8))
-    });
+    task.world.change(|world| world.tasks[1].credentials = graft::memory_vfs::RootIn(graft::memory_vfs::UserNamespace(8)));
     refused(other.mount_tmpfs("T", "/x"), Rule::NotAdmin);
     refused(other.umount("/x"), Rule::NotAdmin);
     refused(other.pivot_root("/x", "/x"), Rule::NotAdmin);
@@ -212,12 +186,7 @@ fn a_kernel_internal_mount() {
     task.world.change(|world| {
         let superblock = world.forest.vfs_mut().new_superblock("sockfs");
         let root = world.forest.vfs().root_of(superblock);
-        let new = graft::NewMount {
-            superblock,
-            root,
-            source: None,
-            flags: MountFlags::empty(),
-        };
+        let new = graft::NewMount { superblock, root, source: None, flags: MountFlags::empty() };
         let mount = world.forest.kern_mount(&new).unwrap();
         assert_eq!(world.forest.situation(mount), Some(Situation::Internal));
         world.forest.pin(mount);
@@ -234,45 +203,24 @@ fn what_is_refused_whatever_the_place() {
     let task = world_with(&["a"]);
     task.create("link", DentryKind::Symlink).unwrap();
     task.world.change(|world| {
-        let (target, link) = (
-            world.walk(0, "/x/a").unwrap(),
-            world.walk(0, "/x/link").unwrap(),
-        );
+        let (target, link) = (world.walk(0, "/x/a").unwrap(), world.walk(0, "/x/link").unwrap());
         let superblock = *world.forest.superblock(link.mount).unwrap();
-        let new = graft::NewMount {
-            superblock,
-            root: link.dentry,
-            source: None,
-            flags: MountFlags::empty(),
-        };
+        let new = graft::NewMount { superblock, root: link.dentry, source: None, flags: MountFlags::empty() };
         let state = &world.tasks[0];
-        let caller = graft::Caller {
-            namespace: state.namespace,
-            root: &state.root,
-            credentials: &state.credentials,
-        };
+        let caller = graft::Caller { namespace: state.namespace, root: &state.root, credentials: &state.credentials };
         let refusal = world.forest.new_mount(&caller, &new, &target).unwrap_err();
         assert_eq!(refusal.rule, Rule::RootIsSymlink);
     });
     let gone = task.mount_tmpfs("A", "a").unwrap();
     task.umount("a").unwrap();
     let mut world = task.world.0.borrow_mut();
-    assert_eq!(
-        world.forest.get_write_access(gone).unwrap_err().rule,
-        Rule::StaleMount
-    );
+    assert_eq!(world.forest.get_write_access(gone).unwrap_err().rule, Rule::StaleMount);
     let namespace = world.tasks[0].namespace;
-    let copy =
-        world
-            .forest
-            .copy_namespace(namespace, &graft::memory_vfs::UserNamespace(0), [gone; 2]);
+    let copy = world.forest.copy_namespace(namespace, &graft::memory_vfs::UserNamespace(0), [gone; 2]);
     let copy = copy.unwrap();
     assert_eq!(copy.copies, [None; 2]);
     assert!(world.forest.unpin_namespace(copy.namespace));
     drop(world.forest.release_namespace(copy.namespace));
-    let refusal = world.forest.may_enter(
-        &graft::memory_vfs::RootIn(graft::memory_vfs::UserNamespace(0)),
-        copy.namespace,
-    );
+    let refusal = world.forest.may_enter(&graft::memory_vfs::RootIn(graft::memory_vfs::UserNamespace(0)), copy.namespace);
     assert_eq!(refusal.unwrap_err().rule, Rule::StaleNamespace);
 }

@@ -43,9 +43,7 @@ fn a_copy_for_another_user() {
         "[A] both=S S1 M2; private=P; shared=S S2; slave=S M2; unbindable=U unbindable; \
          [B] both=S M1; private=P; shared=S M2; slave=S M2; unbindable=U unbindable"
     );
-    let locks = copy
-        .at("/x/private", |world, place| world.forest.locks(place.mount))
-        .unwrap();
+    let locks = copy.at("/x/private", |world, place| world.forest.locks(place.mount)).unwrap();
     assert_eq!(locks, Locks::MOUNT | Locks::ATIME);
 }
 
@@ -62,19 +60,12 @@ fn places_in_a_copy() {
     let copy = task.unshare();
     let world = task.world.read();
     assert_eq!(world.tasks[1].cwd.dentry, world.tasks[0].cwd.dentry);
-    assert!(
-        world
-            .forest
-            .is_in_namespace(world.tasks[1].cwd.mount, world.tasks[1].namespace)
-    );
+    assert!(world.forest.is_in_namespace(world.tasks[1].cwd.mount, world.tasks[1].namespace));
     drop(world);
     task.umount_lazily(".").unwrap();
     let outside = task.unshare();
     let world = task.world.read();
-    assert_eq!(
-        world.tasks[2].cwd.mount, world.tasks[0].cwd.mount,
-        "it was unmounted: no copy"
-    );
+    assert_eq!(world.tasks[2].cwd.mount, world.tasks[0].cwd.mount, "it was unmounted: no copy");
     drop(world);
     let text = copy.mountinfo();
     let rows: Vec<(u32, &str)> = text
@@ -97,15 +88,9 @@ fn too_many() {
     task.world.change(|world| {
         world.forest.vfs_mut().max_mount_namespaces = Some(1);
         let (namespace, root) = (world.tasks[0].namespace, world.tasks[0].root.mount);
-        let refusal = world
-            .forest
-            .copy_namespace(namespace, &UserNamespace(0), [root; 2])
-            .unwrap_err();
+        let refusal = world.forest.copy_namespace(namespace, &UserNamespace(0), [root; 2]).unwrap_err();
         assert_eq!(refusal.rule, Rule::TooManyNamespaces);
-        world
-            .forest
-            .copy_namespace(namespace, &UserNamespace(1), [root; 2])
-            .unwrap();
+        world.forest.copy_namespace(namespace, &UserNamespace(1), [root; 2]).unwrap();
     });
 }
 
@@ -125,22 +110,12 @@ fn the_end_of_a_namespace() {
     assert_eq!(task.table(), "a=A M1; a/m=M S2", "an open file keeps it");
     task.world.change(|world| {
         assert_eq!(world.forest.namespace_pin_count(namespace), 1);
-        assert!(
-            world.forest.release_namespace(namespace).is_empty(),
-            "not while it is pinned"
-        );
+        assert!(world.forest.release_namespace(namespace).is_empty(), "not while it is pinned");
         assert!(world.forest.unpin_namespace(namespace));
         assert!(!world.forest.release_namespace(namespace).is_empty());
     });
     assert_eq!(task.table(), "a=A; a/m=M S2");
-    assert_eq!(
-        task.world
-            .read()
-            .forest
-            .vfs()
-            .charged_namespaces(UserNamespace(0)),
-        1
-    );
+    assert_eq!(task.world.read().forest.vfs().charged_namespaces(UserNamespace(0)), 1);
 }
 
 /// N10: setns needs rights over the namespace, and leads to the top of the stack at its root.
@@ -157,10 +132,7 @@ fn entering() {
     assert_eq!(world.forest.may_enter(&credentials, theirs), Ok(()));
     let refusal: Refusal = world.forest.may_enter(&credentials, own).unwrap_err();
     assert_eq!(refusal.rule, Rule::EnterNotAdmin);
-    assert_eq!(
-        world.forest.namespace_owner(theirs),
-        Some(&UserNamespace(3))
-    );
+    assert_eq!(world.forest.namespace_owner(theirs), Some(&UserNamespace(3)));
 }
 
 /// O12, N14: namespaces are numbered by age.
@@ -169,12 +141,7 @@ fn sequence_numbers_grow() {
     let task = world_with(&[]);
     let (one, two) = (task.unshare(), task.unshare());
     let world = task.world.read();
-    let sequence = |task: &Task| {
-        world
-            .forest
-            .sequence(world.tasks[task.index].namespace)
-            .unwrap()
-    };
+    let sequence = |task: &Task| world.forest.sequence(world.tasks[task.index].namespace).unwrap();
     assert!(sequence(&task) < sequence(&one) && sequence(&one) < sequence(&two));
     assert!(world.forest.sequence(world.tasks[0].namespace) > Some(0));
 }
@@ -193,15 +160,10 @@ fn the_lock_of_a_mount() {
     lesser.mount_tmpfs("T", "/x/b").unwrap();
     refused(lesser.move_beneath("/x/b", "/x/a"), Rule::BeneathLocked);
     refused(lesser.bind("/x/a", "/x/b"), Rule::BindLockedChildren);
-    refused(
-        lesser.open_tree("/x/a", false, "F"),
-        Rule::BindLockedChildren,
-    );
+    refused(lesser.open_tree("/x/a", false, "F"), Rule::BindLockedChildren);
     refused(lesser.rbind("/x/a", "/x/b"), Rule::BindUnbindableLocked);
     lesser.bind("/x/a/m", "/x/b").unwrap_err();
-    lesser
-        .make("/x/a/m", PropagationType::Private, false)
-        .unwrap();
+    lesser.make("/x/a/m", PropagationType::Private, false).unwrap();
     // B4: the clone's root is not locked, what is on it stays so.
     lesser.rbind("/x/a", "/x/b").unwrap();
     refused(lesser.umount("/x/b/m"), Rule::UmountLocked);
@@ -232,13 +194,7 @@ fn a_propagated_tree_is_locked_but_for_its_root() {
     task.mount_tmpfs("A", "a").unwrap();
     task.mkdir("a/m").unwrap();
     task.make_shared("a").unwrap();
-    task.mount_filesystem(
-        "tmpfs",
-        "S",
-        "src",
-        MountFlags::NODEV | MountFlags::RELATIME,
-    )
-    .unwrap();
+    task.mount_filesystem("tmpfs", "S", "src", MountFlags::NODEV | MountFlags::RELATIME).unwrap();
     task.mkdir("src/k").unwrap();
     task.mount_tmpfs("K", "src/k").unwrap();
     let lesser = task.unshare_user(3);
@@ -257,17 +213,13 @@ fn a_propagated_tree_is_locked_but_for_its_root() {
 fn locked_flags() {
     let task = world_with(&["a"]);
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    task.mount_filesystem("tmpfs", "A", "a", flags | MountFlags::RELATIME)
-        .unwrap();
+    task.mount_filesystem("tmpfs", "A", "a", flags | MountFlags::RELATIME).unwrap();
     let lesser = task.unshare_user(3);
     let remount = |flags| lesser.remount_bind("/x/a", flags, true);
     for flag in flags.iter() {
         refused(remount(flags - flag), Rule::RemountLockedFlags);
     }
-    refused(
-        lesser.remount_bind("/x/a", flags | MountFlags::NOATIME, false),
-        Rule::RemountLockedFlags,
-    );
+    refused(lesser.remount_bind("/x/a", flags | MountFlags::NOATIME, false), Rule::RemountLockedFlags);
     remount(flags | MountFlags::NOSYMFOLLOW).unwrap();
     remount(flags).unwrap();
     let shown = lesser.at("/x/a", |world, place| world.forest.flags(place.mount));
@@ -284,13 +236,11 @@ fn visibility() {
     refused(mount_proc(&lesser, proc_flags), Rule::TooRevealing);
     lesser.exit();
 
-    task.mount_filesystem("proc", "proc", "proc", proc_flags)
-        .unwrap();
+    task.mount_filesystem("proc", "proc", "proc", proc_flags).unwrap();
     task.mkdir("proc/sys").unwrap();
     task.mkdir("proc/empty").unwrap();
     let empty = task.at("proc/empty", |_, place| place.dentry);
-    task.world
-        .change(|world| world.forest.vfs_mut().set_permanently_empty(empty));
+    task.world.change(|world| world.forest.vfs_mut().set_permanently_empty(empty));
     task.mount_tmpfs("ON", "proc/empty").unwrap();
     let lesser = task.unshare_user(4);
     mount_proc(&lesser, proc_flags).unwrap();
@@ -308,8 +258,7 @@ fn visibility() {
     task.umount("proc/sys").unwrap();
 
     // A read-only one is weaker than a writable one would be; the initial user namespace is not asked.
-    task.remount_bind("proc", MountFlags::RDONLY | MountFlags::RELATIME, false)
-        .unwrap();
+    task.remount_bind("proc", MountFlags::RDONLY | MountFlags::RELATIME, false).unwrap();
     let lesser = task.unshare_user(6);
     refused(mount_proc(&lesser, proc_flags), Rule::TooRevealing);
     mount_proc(&lesser, proc_flags | MountFlags::RDONLY).unwrap();
@@ -322,18 +271,9 @@ fn anothers_superblock() {
     let task = world_with(&["a"]);
     task.mount_tmpfs("A", "a").unwrap();
     let lesser = task.unshare_user(3);
-    let allowed = |credentials| {
-        task.at("a", |world, place| {
-            world
-                .forest
-                .may_remount_superblock(&credentials, place)
-                .map_err(|refusal| refusal.rule)
-        })
-    };
+    let allowed =
+        |credentials| task.at("a", |world, place| world.forest.may_remount_superblock(&credentials, place).map_err(|refusal| refusal.rule));
     assert_eq!(allowed(RootIn(UserNamespace(0))), Ok(()));
-    assert_eq!(
-        allowed(RootIn(UserNamespace(3))),
-        Err(Rule::RemountNotAdmin)
-    );
+    assert_eq!(allowed(RootIn(UserNamespace(3))), Err(Rule::RemountNotAdmin));
     lesser.make_shared("/x/a").unwrap();
 }

@@ -40,11 +40,7 @@ fn the_roots_change_places() {
     let bystander = task.world.read().tasks[1].root.clone();
     task.pivot_root("/new", "/new/old").unwrap();
     assert_eq!(seen(&task), ["/old ROOT", "/ NEW"]);
-    assert_eq!(
-        seen(&other),
-        ["/ ROOT", "/new NEW"],
-        "another namespace has other mounts"
-    );
+    assert_eq!(seen(&other), ["/ ROOT", "/new NEW"], "another namespace has other mounts");
     let world = task.world.read();
     assert_eq!(world.tasks[0].root.mount, world.tasks[0].cwd.mount);
     assert_eq!(world.tasks[1].root.mount, bystander.mount);
@@ -67,11 +63,7 @@ fn without_a_directory_for_the_old_root() {
     task.chdir("/new").unwrap();
     task.pivot_root(".", ".").unwrap();
     assert_eq!(seen(&task), ["/ ROOT", "/ NEW"]);
-    assert_eq!(
-        task.list("/"),
-        ["old"],
-        "L2: the root itself is not crossed"
-    );
+    assert_eq!(task.list("/"), ["old"], "L2: the root itself is not crossed");
     assert_eq!(task.list("/.."), ["dir", "new"], "but the way up is");
     task.umount_lazily(".").unwrap();
     assert_eq!(seen(&task), ["/ NEW"]);
@@ -99,10 +91,7 @@ fn shared_mounts() {
 
     let task = ready_to_pivot();
     task.make_shared("/").unwrap();
-    refused(
-        task.pivot_root("/new", "/new/old"),
-        Rule::PivotNewParentShared,
-    );
+    refused(task.pivot_root("/new", "/new/old"), Rule::PivotNewParentShared);
     task.make_slave("/").unwrap();
     task.pivot_root("/new", "/new/old").unwrap();
 
@@ -113,20 +102,10 @@ fn shared_mounts() {
         let under = world.forest.parent(root).unwrap();
         let place = graft::Place::new(under, *world.forest.root(under).unwrap());
         let state = &world.tasks[0];
-        let caller = graft::Caller {
-            namespace: state.namespace,
-            root: &state.root,
-            credentials: &state.credentials,
-        };
-        world
-            .forest
-            .change_type(&caller, &place, PropagationType::Shared, false)
-            .unwrap();
+        let caller = graft::Caller { namespace: state.namespace, root: &state.root, credentials: &state.credentials };
+        world.forest.change_type(&caller, &place, PropagationType::Shared, false).unwrap();
     });
-    refused(
-        task.pivot_root("/new", "/new/old"),
-        Rule::PivotRootParentShared,
-    );
+    refused(task.pivot_root("/new", "/new/old"), Rule::PivotRootParentShared);
 }
 
 /// R1: the other refusals, in their order.
@@ -134,22 +113,13 @@ fn shared_mounts() {
 fn refusals() {
     let task = ready_to_pivot();
     task.touch("/file").unwrap();
-    assert_eq!(
-        task.pivot_root("/file", "/new").unwrap_err().errno,
-        "ENOTDIR"
-    );
-    assert_eq!(
-        task.pivot_root("/nothing", "/new").unwrap_err().errno,
-        "ENOENT"
-    );
+    assert_eq!(task.pivot_root("/file", "/new").unwrap_err().errno, "ENOTDIR");
+    assert_eq!(task.pivot_root("/nothing", "/new").unwrap_err().errno, "ENOENT");
     // R1.5, R2: a directory of the root mount.
     refused(task.pivot_root("/dir", "/dir"), Rule::PivotOnRootMount);
     refused(task.pivot_root("/new", "/dir"), Rule::PivotOnRootMount);
     // R1.7: a directory of another mount.
-    refused(
-        task.pivot_root("/new/old", "/new/old"),
-        Rule::PivotNewNotMountRoot,
-    );
+    refused(task.pivot_root("/new/old", "/new/old"), Rule::PivotNewNotMountRoot);
     // R1.8: put_old is elsewhere.
     task.mount_tmpfs("ELSE", "/dir").unwrap();
     refused(task.pivot_root("/new", "/dir"), Rule::PivotPutOldOutside);
@@ -165,10 +135,7 @@ fn refusals() {
     chrooted.mkdir("/dir/in").unwrap();
     chrooted.bind("/new", "/dir/in").unwrap();
     chrooted.chroot("/dir").unwrap();
-    refused(
-        chrooted.pivot_root("/in", "/in/old"),
-        Rule::PivotRootNotMountRoot,
-    );
+    refused(chrooted.pivot_root("/in", "/in/old"), Rule::PivotRootNotMountRoot);
     // R1.6: the namespace's root mount itself.
     let bare = world_with(&["new/old"]);
     bare.mount_tmpfs("NEW", "new").unwrap();
@@ -186,10 +153,7 @@ fn a_new_root_outside_the_root() {
     task.chroot("/dir").unwrap();
     refused(task.pivot_root(".", "./old"), Rule::PivotNewOutside);
     task.world.change(|world| {
-        let root = world
-            .forest
-            .namespace_root(world.tasks[0].namespace)
-            .unwrap();
+        let root = world.forest.namespace_root(world.tasks[0].namespace).unwrap();
         let place = graft::Place::new(root, *world.forest.root(root).unwrap());
         world.set_cwd(0, place);
     });

@@ -12,8 +12,7 @@ fn chain(kinds: &[(&str, &str, char)]) -> Task {
     directories.extend(kinds.iter().map(|kind| kind.1));
     let task = world_with(&directories);
     task.mount_tmpfs("A", "a").unwrap();
-    task.mkdir_all("/x/a/m")
-        .unwrap_or_else(|_| task.mkdir("a/m").unwrap());
+    task.mkdir_all("/x/a/m").unwrap_or_else(|_| task.mkdir("a/m").unwrap());
     task.make_shared("a").unwrap();
     for &(from, to, kind) in kinds {
         task.bind(from, to).unwrap();
@@ -32,10 +31,7 @@ fn chain(kinds: &[(&str, &str, char)]) -> Task {
 fn receivers() {
     let task = chain(&[("a", "b", 'p'), ("b", "c", 'b'), ("c", "d", 's')]);
     task.mount_tmpfs("M", "c/m").unwrap();
-    assert_eq!(
-        task.table(),
-        "a=A S1; b=A S1; c=A S2 M1; c/m=M S3; d=A M2; d/m=M M3"
-    );
+    assert_eq!(task.table(), "a=A S1; b=A S1; c=A S2 M1; c/m=M S3; d=A M2; d/m=M M3");
     task.mount_tmpfs("N", "b/m").unwrap();
     assert_eq!(
         task.table(),
@@ -56,16 +52,10 @@ fn who_gets_no_copy() {
     task.bind("a/d", "narrow").unwrap();
     let tree = task.open_tree("a", false, "F").unwrap();
     task.mount_tmpfs("M", "a/m").unwrap();
-    assert_eq!(
-        task.table(),
-        "a=A S1; a/m=M S2; b=A S1; b/m=M S2; narrow=A:/d S1"
-    );
+    assert_eq!(task.table(), "a=A S1; a/m=M S2; b=A S1; b/m=M S2; narrow=A:/d S1");
     let world = task.world.read();
     assert_eq!(world.forest.children_of(tree.root).count(), 0);
-    assert!(matches!(
-        world.forest.situation(tree.root),
-        Some(Situation::Detached(_))
-    ));
+    assert!(matches!(world.forest.situation(tree.root), Some(Situation::Detached(_))));
 }
 
 /// P3, P5: a shared destination makes the whole source shared, even where no one receives.
@@ -90,10 +80,7 @@ fn relations_skip_levels_without_copies() {
     task.bind("b/d", "bd").unwrap();
     task.umount("b").unwrap();
     task.mount_tmpfs("M", "a/m").unwrap();
-    assert_eq!(
-        task.table(),
-        "a=A S1; a/m=M S2; bd=A:/d S3 M1; c=A S4 M3; c/m=M S5 M2; d=A M4; d/m=M M5"
-    );
+    assert_eq!(task.table(), "a=A S1; a/m=M S2; bd=A:/d S3 M1; c=A S4 M3; c/m=M S5 M2; d=A M4; d/m=M M5");
 }
 
 /// P4: further members of a slave group join the group of the first one's copy.
@@ -101,10 +88,7 @@ fn relations_skip_levels_without_copies() {
 fn members_of_a_slave_group() {
     let task = chain(&[("a", "b", 'b'), ("b", "c", 'p'), ("c", "d", 's')]);
     task.mount_tmpfs("M", "a/m").unwrap();
-    assert_eq!(
-        task.table(),
-        "a=A S1; a/m=M S2; b=A S3 M1; b/m=M S4 M2; c=A S3 M1; c/m=M S4 M2; d=A M3; d/m=M M4"
-    );
+    assert_eq!(task.table(), "a=A S1; a/m=M S2; b=A S3 M1; b/m=M S4 M2; c=A S3 M1; c/m=M S4 M2; d=A M3; d/m=M M4");
 }
 
 /// P7: copies have the flags of their source; P8: they go beneath what a receiver has there.
@@ -116,10 +100,7 @@ fn copies_are_tucked() {
     task.hold("b/m").unwrap();
     let flags = MountFlags::NODEV | MountFlags::NOATIME;
     task.mount_filesystem("tmpfs", "NEW", "a/m", flags).unwrap();
-    assert_eq!(
-        task.table(),
-        "a=A S1; a/m=NEW S2; b=A M1; b/m=NEW M2; ^b/m=OLD"
-    );
+    assert_eq!(task.table(), "a=A S1; a/m=NEW S2; b=A M1; b/m=NEW M2; ^b/m=OLD");
     let top = task.mount_at("b/m");
     let world = task.world.read();
     let copy = world.forest.parent(top).unwrap();
@@ -132,20 +113,10 @@ fn the_order_of_copies() {
     let task = chain(&[("a", "b", 'b'), ("b", "c", 'b'), ("a", "d", 'b')]);
     task.mount_tmpfs("M", "a/m").unwrap();
     let shared = |path: &str| {
-        task.at(path, |world, place| {
-            world
-                .forest
-                .group(place.mount)
-                .and_then(|group| world.forest.group_number(group))
-                .unwrap()
-        })
+        task.at(path, |world, place| world.forest.group(place.mount).and_then(|group| world.forest.group_number(group)).unwrap())
     };
     // d was made a slave last and heads the list of a; b and its slave c follow.
-    assert!(
-        shared("a/m") < shared("d/m")
-            && shared("d/m") < shared("b/m")
-            && shared("b/m") < shared("c/m")
-    );
+    assert!(shared("a/m") < shared("d/m") && shared("d/m") < shared("b/m") && shared("b/m") < shared("c/m"));
 }
 
 /// V5: a moved slave of its destination's group receives a copy inside itself, by the type that it had before. V4 and W6 aside.
@@ -160,12 +131,7 @@ fn a_moved_mount_can_receive() {
 #[test]
 fn the_matrix_of_binds() {
     // Whether the bind is shared on a plain place, whether it is in its source's group, whether it has a master.
-    let rows = [
-        ("private", false, false, false),
-        ("shared", true, true, false),
-        ("slave", false, false, true),
-        ("both", true, true, true),
-    ];
+    let rows = [("private", false, false, false), ("shared", true, true, false), ("slave", false, false, true), ("both", true, true, true)];
     for (kind, is_shared_anyway, joins, has_master) in rows {
         for on_shared in [false, true] {
             let task = world_with(&["master", "src", "dest"]);
@@ -188,21 +154,9 @@ fn the_matrix_of_binds() {
             let (source, bind) = (task.mount_at("src"), task.bind("src", "dest/d").unwrap());
             let world = task.world.read();
             let group = world.forest.group(bind);
-            assert_eq!(
-                group.is_some(),
-                is_shared_anyway || on_shared,
-                "{kind} on shared: {on_shared}"
-            );
-            assert_eq!(
-                group.is_some() && group == world.forest.group(source),
-                joins,
-                "{kind}"
-            );
-            assert_eq!(
-                world.forest.master(bind),
-                world.forest.master(source),
-                "{kind}"
-            );
+            assert_eq!(group.is_some(), is_shared_anyway || on_shared, "{kind} on shared: {on_shared}");
+            assert_eq!(group.is_some() && group == world.forest.group(source), joins, "{kind}");
+            assert_eq!(world.forest.master(bind), world.forest.master(source), "{kind}");
             assert_eq!(world.forest.master(bind).is_some(), has_master, "{kind}");
         }
     }

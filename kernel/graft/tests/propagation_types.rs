@@ -35,25 +35,9 @@ fn mount_of_kind(kind: &str) -> Task {
 fn the_table_of_transitions() {
     let rows: [(&str, [&str; 4]); 7] = [
         ("private", ["m=T S1", "m=T", "m=T", "m=T unbindable"]),
-        (
-            "shared peers",
-            [
-                "m=T S1; peer=T S1",
-                "m=T M1; peer=T S1",
-                "m=T; peer=T S1",
-                "m=T unbindable; peer=T S1",
-            ],
-        ),
+        ("shared peers", ["m=T S1; peer=T S1", "m=T M1; peer=T S1", "m=T; peer=T S1", "m=T unbindable; peer=T S1"]),
         ("shared", ["m=T S1", "m=T", "m=T", "m=T unbindable"]),
-        (
-            "slave",
-            [
-                "m=T S1 M2; master=T S2",
-                "m=T M1; master=T S1",
-                "m=T; master=T S1",
-                "m=T unbindable; master=T S1",
-            ],
-        ),
+        ("slave", ["m=T S1 M2; master=T S2", "m=T M1; master=T S1", "m=T; master=T S1", "m=T unbindable; master=T S1"]),
         (
             "slave shared peers",
             [
@@ -63,25 +47,11 @@ fn the_table_of_transitions() {
                 "m=T unbindable; master=T S1; peer=T S2 M1",
             ],
         ),
-        (
-            "slave shared",
-            [
-                "m=T S1 M2; master=T S2",
-                "m=T M1; master=T S1",
-                "m=T; master=T S1",
-                "m=T unbindable; master=T S1",
-            ],
-        ),
-        (
-            "unbindable",
-            ["m=T S1", "m=T unbindable", "m=T", "m=T unbindable"],
-        ),
+        ("slave shared", ["m=T S1 M2; master=T S2", "m=T M1; master=T S1", "m=T; master=T S1", "m=T unbindable; master=T S1"]),
+        ("unbindable", ["m=T S1", "m=T unbindable", "m=T", "m=T unbindable"]),
     ];
     for (kind, outcomes) in rows {
-        for (to, expected) in [Shared, Slave, Private, Unbindable]
-            .into_iter()
-            .zip(outcomes)
-        {
+        for (to, expected) in [Shared, Slave, Private, Unbindable].into_iter().zip(outcomes) {
             let task = mount_of_kind(kind);
             task.make("m", to, false).unwrap();
             assert_eq!(task.table(), expected, "{kind} to {to:?}");
@@ -135,11 +105,7 @@ fn slave_order() {
     }
     let slaves = || {
         let master = task.mount_at("a");
-        task.world
-            .read()
-            .forest
-            .slaves_of(master)
-            .collect::<Vec<_>>()
+        task.world.read().forest.slaves_of(master).collect::<Vec<_>>()
     };
     let (b, c) = (task.mount_at("b"), task.mount_at("c"));
     assert_eq!(slaves(), [c, b]);
@@ -158,10 +124,7 @@ fn ring_order() {
     }
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|path| task.mount_at(path));
     let world = task.world.read();
-    let ring: Vec<_> = world
-        .forest
-        .group_members(world.forest.group(a).unwrap())
-        .collect();
+    let ring: Vec<_> = world.forest.group_members(world.forest.group(a).unwrap()).collect();
     let start = ring.iter().position(|&member| member == a).unwrap();
     let from_a: Vec<_> = ring.iter().cycle().skip(start).take(4).copied().collect();
     assert_eq!(from_a, [a, c, b, d]);
@@ -182,15 +145,9 @@ fn recursive_changes() {
     assert_eq!(task.table(), "a=A S1; a/b=B S2; a/b/c=C S3");
     let other = task.unshare();
     rec(Slave);
-    assert_eq!(
-        task.tables(),
-        "[A] a=A M1; a/b=B M2; a/b/c=C M3; [B] a=A S1; a/b=B S2; a/b/c=C S3"
-    );
+    assert_eq!(task.tables(), "[A] a=A M1; a/b=B M2; a/b/c=C M3; [B] a=A S1; a/b=B S2; a/b/c=C S3");
     rec(Unbindable);
-    assert_eq!(
-        task.table(),
-        "a=A unbindable; a/b=B unbindable; a/b/c=C unbindable"
-    );
+    assert_eq!(task.table(), "a=A unbindable; a/b=B unbindable; a/b/c=C unbindable");
     other.exit();
     rec(Private);
     assert_eq!(task.table(), "a=A; a/b=B; a/b/c=C");

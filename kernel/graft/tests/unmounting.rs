@@ -39,10 +39,7 @@ fn refusals() {
     refused(lesser.umount("/x/a"), Rule::UmountLocked);
     lesser.mount_tmpfs("T", "/x/plain").unwrap();
     // X10: as in 6.6, FORCE asks for rights in the initial user namespace.
-    refused(
-        lesser.umount_with("/x/plain", UmountFlags::FORCE).map(drop),
-        Rule::UmountForceNotAdmin,
-    );
+    refused(lesser.umount_with("/x/plain", UmountFlags::FORCE).map(drop), Rule::UmountForceNotAdmin);
     lesser.umount("/x/plain").unwrap();
     task.umount_with("/x/a", UmountFlags::FORCE).unwrap();
 }
@@ -95,10 +92,7 @@ fn expiry() {
     expire(UmountFlags::empty()).unwrap();
     assert_eq!(task.table(), "");
     task.chroot("/x").unwrap();
-    refused(
-        task.umount_with("/", UmountFlags::EXPIRE).map(drop),
-        Rule::ExpireFlags,
-    );
+    refused(task.umount_with("/", UmountFlags::EXPIRE).map(drop), Rule::ExpireFlags);
 }
 
 /// U4: the process root is not unmounted but made read-only, before any busy check, by who may; lazily it goes.
@@ -111,20 +105,14 @@ fn the_process_root() {
     assert_eq!(task.umount_with("/", UmountFlags::empty()), Ok(true));
     task.umount_lazily("/").unwrap();
     let root = task.world.read().tasks[0].root.mount;
-    assert_eq!(
-        task.world.read().forest.situation(root),
-        Some(Situation::Unmounted)
-    );
+    assert_eq!(task.world.read().forest.situation(root), Some(Situation::Unmounted));
 
     let task = world_with(&["a"]);
     let lesser = task.unshare_user(3);
     task.make_shared("/x").unwrap();
     lesser.bind("/x/a", "/x/a").unwrap();
     lesser.chroot("/x/a").unwrap();
-    refused(
-        lesser.umount_with("/", UmountFlags::empty()).map(drop),
-        Rule::UmountRootNotAdmin,
-    );
+    refused(lesser.umount_with("/", UmountFlags::empty()).map(drop), Rule::UmountRootNotAdmin);
 }
 
 /// U10, U11: a locked copy goes with its parent, and as the counterpart of the target (K5), but not else.
@@ -154,10 +142,7 @@ fn survivors_and_events() {
     let (mine, theirs) = (events(0), events(1));
     task.umount("a/m").unwrap();
     assert!(events(0) > mine && events(1) > theirs);
-    assert_eq!(
-        task.tables(),
-        "[A] a=A S1; b=A M1; b/m=TOP; [B] a=A S1; b=A M1; b/m=TOP"
-    );
+    assert_eq!(task.tables(), "[A] a=A S1; b=A M1; b/m=TOP; [B] a=A S1; b=A M1; b/m=TOP");
     other.exit();
 }
 
@@ -169,17 +154,10 @@ fn a_held_tree_comes_apart() {
     task.chdir("a").unwrap();
     task.hold("/x/a/m").unwrap();
     task.umount_lazily("/x/a").unwrap();
-    assert_eq!(
-        task.at("./m", |world, place| world.forest.situation(place.mount)),
-        Some(Situation::Unmounted)
-    );
+    assert_eq!(task.at("./m", |world, place| world.forest.situation(place.mount)), Some(Situation::Unmounted));
     assert_eq!(task.list("./m"), [""; 0], "the directory under the mount");
     assert_eq!(task.mount_at(".."), task.mount_at("."), "nothing is above");
-    assert_eq!(
-        task.mountinfo().lines().count(),
-        4,
-        "the root, /x, and the slave with its copy"
-    );
+    assert_eq!(task.mountinfo().lines().count(), 4, "the root, /x, and the slave with its copy");
     let living = task.world.read().forest.mounts().count();
     task.release();
     task.chdir("/").unwrap();
@@ -198,11 +176,7 @@ fn locked_children_stay_connected() {
     lesser.umount_lazily("/x/b").unwrap();
     let shown = lesser.at("./m/k", |world, place| world.forest.situation(place.mount));
     assert_eq!(shown, Some(Situation::Unmounted));
-    assert_ne!(
-        lesser.mount_at("./m"),
-        lesser.mount_at("."),
-        "still covered"
-    );
+    assert_ne!(lesser.mount_at("./m"), lesser.mount_at("."), "still covered");
     lesser.chdir("/x").unwrap();
 }
 
@@ -219,11 +193,7 @@ fn a_removed_mountpoint() {
     other.chdir("/x/a/s").unwrap();
     task.rmdir("a/s").unwrap();
     assert_eq!(task.tables(), "[A] a=A; [B] a=A");
-    assert_ne!(
-        other.mount_at("./k"),
-        other.mount_at("."),
-        "K is still connected to S"
-    );
+    assert_ne!(other.mount_at("./k"), other.mount_at("."), "K is still connected to S");
     other.chdir("/").unwrap();
     assert_eq!(task.world.read().forest.mounts().count(), 6);
 }
@@ -234,12 +204,7 @@ fn a_mountpoint_of_ones_own() {
     let task = world_with(&["a/s", "b", "other"]);
     task.bind("a", "b").unwrap();
     task.mount_tmpfs("S", "a/s").unwrap();
-    for attempt in [
-        task.rmdir("a/s"),
-        task.rmdir("b/s"),
-        task.rename("b/s", "b/t"),
-        task.rename("other", "a/s"),
-    ] {
+    for attempt in [task.rmdir("a/s"), task.rmdir("b/s"), task.rename("b/s", "b/t"), task.rename("other", "a/s")] {
         assert_ne!(attempt, Ok(()));
     }
     assert_eq!(task.rmdir("b/s").unwrap_err().errno, "EBUSY");
@@ -256,27 +221,12 @@ fn the_checks_alone() {
     task.hold("a").unwrap();
     let world = task.world.read();
     let state = &world.tasks[0];
-    let caller = graft::Caller {
-        namespace: state.namespace,
-        root: &state.root,
-        credentials: &state.credentials,
-    };
+    let caller = graft::Caller { namespace: state.namespace, root: &state.root, credentials: &state.credentials };
     let target = world.walk(0, "/x/a").unwrap();
-    assert_eq!(
-        world
-            .forest
-            .check_umount(&caller, &target, UmountFlags::FORCE),
-        Ok(())
-    );
+    assert_eq!(world.forest.check_umount(&caller, &target, UmountFlags::FORCE), Ok(()));
     let lesser = RootIn(UserNamespace(9));
-    let caller = graft::Caller {
-        credentials: &lesser,
-        ..caller
-    };
-    let refusal = world
-        .forest
-        .check_umount(&caller, &target, UmountFlags::FORCE)
-        .unwrap_err();
+    let caller = graft::Caller { credentials: &lesser, ..caller };
+    let refusal = world.forest.check_umount(&caller, &target, UmountFlags::FORCE).unwrap_err();
     assert_eq!(refusal.rule, Rule::NotAdmin);
 }
 

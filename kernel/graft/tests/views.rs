@@ -14,23 +14,15 @@ fn mountinfo() {
     let task = world_with(&["a", "b"]);
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let atime = MountFlags::NOATIME | MountFlags::NODIRATIME | MountFlags::NOSYMFOLLOW;
-    task.mount_filesystem("tmpfs", "A", "a", flags | atime)
-        .unwrap();
+    task.mount_filesystem("tmpfs", "A", "a", flags | atime).unwrap();
     task.mkdir("a/d").unwrap();
     task.make_shared("a").unwrap();
     task.bind("a/d", "b").unwrap();
     task.make_slave("b").unwrap();
     task.make_unbindable("/x").unwrap();
-    let superblock = task.at("a", |world, place| {
-        *world.forest.superblock(place.mount).unwrap()
-    });
+    let superblock = task.at("a", |world, place| *world.forest.superblock(place.mount).unwrap());
     let super_flags = SuperFlags::SYNCHRONOUS | SuperFlags::LAZYTIME;
-    task.world.change(|world| {
-        world
-            .forest
-            .vfs_mut()
-            .set_super_flags(superblock, super_flags)
-    });
+    task.world.change(|world| world.forest.vfs_mut().set_super_flags(superblock, super_flags));
     let options = "ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow";
     assert_eq!(
         task.mountinfo(),
@@ -48,16 +40,9 @@ fn mountinfo() {
 fn mounts_and_mountstats() {
     let task = world_with(&["a"]);
     task.mount_again("/x", "a").unwrap();
-    let superblock = task.at("a", |world, place| {
-        *world.forest.superblock(place.mount).unwrap()
-    });
+    let superblock = task.at("a", |world, place| *world.forest.superblock(place.mount).unwrap());
     let super_flags = SuperFlags::RDONLY | SuperFlags::DIRSYNC | SuperFlags::MANDLOCK;
-    task.world.change(|world| {
-        world
-            .forest
-            .vfs_mut()
-            .set_super_flags(superblock, super_flags)
-    });
+    task.world.change(|world| world.forest.vfs_mut().set_super_flags(superblock, super_flags));
     assert_eq!(
         task.view(Table::Mounts),
         "rootfs / rootfs rw,relatime 0 0\n\
@@ -80,10 +65,7 @@ fn escapes() {
     task.mount_tmpfs("", "e").unwrap();
     let text = task.mountinfo();
     let lines: Vec<&str> = text.lines().skip(2).collect();
-    assert_eq!(
-        lines[0],
-        "2 1 0:3 / /x/a\\040b\\134# rw,relatime - tmpfs s\\0431\\012 rw"
-    );
+    assert_eq!(lines[0], "2 1 0:3 / /x/a\\040b\\134# rw,relatime - tmpfs s\\0431\\012 rw");
     assert_eq!(lines[1], "3 1 0:4 / /x/e rw,relatime - tmpfs  rw");
 }
 
@@ -94,10 +76,7 @@ fn the_readers_root() {
     task.mount_tmpfs("IN", "a/in").unwrap();
     task.mount_tmpfs("B", "b").unwrap();
     task.chroot("a").unwrap();
-    assert_eq!(
-        task.mountinfo(),
-        "2 1 0:3 / /in rw,relatime - tmpfs IN rw\n"
-    );
+    assert_eq!(task.mountinfo(), "2 1 0:3 / /in rw,relatime - tmpfs IN rw\n");
     task.chroot("in").unwrap_err();
     task.chroot("/in").unwrap();
     task.umount_lazily("/").unwrap();
@@ -132,11 +111,7 @@ fn read_some(task: &Task, cursor: &mut Cursor, lines: usize) -> Vec<String> {
     for _ in 0..lines {
         let mut line = Vec::new();
         let table = Table::Mounts;
-        if !world
-            .forest
-            .write_next_line(table, state.namespace, &state.root, cursor, &mut line)
-            .unwrap()
-        {
+        if !world.forest.write_next_line(table, state.namespace, &state.root, cursor, &mut line).unwrap() {
             break;
         }
         let line = String::from_utf8(line).unwrap();
@@ -160,16 +135,9 @@ fn a_reader_among_changes() {
     task.move_mount("c", "a").unwrap();
     assert_eq!(read_some(&task, &mut cursor, 9), ["C", "D"]);
     task.mount_tmpfs("E", "b").unwrap();
-    assert_eq!(
-        read_some(&task, &mut cursor, 9),
-        ["E"],
-        "what comes at the end is still read"
-    );
+    assert_eq!(read_some(&task, &mut cursor, 9), ["E"], "what comes at the end is still read");
     assert_eq!(read_some(&task, &mut cursor, 9), [""; 0]);
-    assert_eq!(
-        read_some(&task, &mut Cursor::default(), 9),
-        ["rootfs", "base", "C", "D", "E"]
-    );
+    assert_eq!(read_some(&task, &mut Cursor::default(), 9), ["rootfs", "base", "C", "D", "E"]);
 }
 
 /// P11: copies join in the reverse of the order in which they were made.
@@ -183,11 +151,7 @@ fn copies_are_listed_in_reverse() {
     task.bind("b", "c").unwrap();
     task.mount_tmpfs("M", "a/m").unwrap();
     let text = task.mountinfo();
-    let paths: Vec<&str> = text
-        .lines()
-        .skip(5)
-        .map(|line| line.split(' ').nth(4).unwrap())
-        .collect();
+    let paths: Vec<&str> = text.lines().skip(5).map(|line| line.split(' ').nth(4).unwrap()).collect();
     assert_eq!(paths, ["/x/a/m", "/x/c/m", "/x/b/m"]);
 }
 
@@ -205,21 +169,12 @@ fn paths() {
         })
     };
     let directory = task.at("a/d", |_, place| place.clone());
-    assert_eq!(
-        path_of(&directory, "/"),
-        ("/x/a/d".to_string(), PathEnd::Root)
-    );
+    assert_eq!(path_of(&directory, "/"), ("/x/a/d".to_string(), PathEnd::Root));
     assert_eq!(path_of(&directory, "a/d"), ("/".to_string(), PathEnd::Root));
-    assert_eq!(
-        path_of(&directory, "jail"),
-        ("/x/a/d".to_string(), PathEnd::NamespaceRoot)
-    );
+    assert_eq!(path_of(&directory, "jail"), ("/x/a/d".to_string(), PathEnd::NamespaceRoot));
     task.hold("a/d").unwrap();
     task.umount_lazily("a").unwrap();
-    assert_eq!(
-        path_of(&directory, "/"),
-        ("/d".to_string(), PathEnd::Detached)
-    );
+    assert_eq!(path_of(&directory, "/"), ("/d".to_string(), PathEnd::Detached));
     // L7: a rename takes a directory out of what a bind shows.
     task.bind("jail", "a").unwrap();
     let inside = task.at("a/in", |_, place| place.clone());
@@ -237,52 +192,27 @@ fn listmount() {
     }
     task.mkdir("a/m").unwrap();
     task.attach("F", "a/m").unwrap();
-    let id = |path: &str| {
-        task.at(path, |world, place| {
-            world.forest.unique_id(place.mount).unwrap()
-        })
-    };
+    let id = |path: &str| task.at(path, |world, place| world.forest.unique_id(place.mount).unwrap());
     let list = |start, after, room: usize| {
         let world = task.world.read();
         let state = &world.tasks[0];
-        let caller = Caller {
-            namespace: state.namespace,
-            root: &state.root,
-            credentials: &state.credentials,
-        };
+        let caller = Caller { namespace: state.namespace, root: &state.root, credentials: &state.credentials };
         let mut ids = vec![0; room];
         let root = &state.root;
-        let count =
-            world
-                .forest
-                .list_mounts(&caller, state.namespace, root, start, after, &mut ids)?;
+        let count = world.forest.list_mounts(&caller, state.namespace, root, start, after, &mut ids)?;
         ids.truncate(count);
         Ok::<_, graft::Refusal>(ids)
     };
     let (root, x, a, b, m) = (id("/"), id("/x"), id("a"), id("b"), id("a/m"));
     assert!(root >= 1 << 31);
-    assert_eq!(
-        list(ListStart::Root, 0, 9).unwrap(),
-        [root, x, m, a, b],
-        "a detached tree keeps its ids"
-    );
+    assert_eq!(list(ListStart::Root, 0, 9).unwrap(), [root, x, m, a, b], "a detached tree keeps its ids");
     assert_eq!(list(ListStart::Root, x, 2).unwrap(), [m, a]);
     assert_eq!(list(ListStart::Mount(a), 0, 9).unwrap(), [m]);
     task.close_tree("F");
     task.umount("a/m").unwrap();
-    assert_eq!(
-        list(ListStart::Root, m, 9).unwrap(),
-        [a, b],
-        "the id to go on from is gone"
-    );
-    assert_eq!(
-        list(ListStart::Mount(m), 0, 9).unwrap_err().rule,
-        Rule::NoSuchMount
-    );
-    assert_eq!(
-        list(ListStart::Mount(5), 0, 9).unwrap_err().rule,
-        Rule::ListedIdInvalid
-    );
+    assert_eq!(list(ListStart::Root, m, 9).unwrap(), [a, b], "the id to go on from is gone");
+    assert_eq!(list(ListStart::Mount(m), 0, 9).unwrap_err().rule, Rule::NoSuchMount);
+    assert_eq!(list(ListStart::Mount(5), 0, 9).unwrap_err().rule, Rule::ListedIdInvalid);
 }
 
 /// X16: who may know of a mount that is not below its root.
@@ -296,19 +226,14 @@ fn statmount() {
     let unique_id = world.forest.unique_id(mount).unwrap();
     let find = |root: &support::Place, user| {
         let credentials = RootIn(UserNamespace(user));
-        world
-            .forest
-            .visible_mount(&credentials, state.namespace, root, unique_id)
+        world.forest.visible_mount(&credentials, state.namespace, root, unique_id)
     };
     assert_eq!(find(&state.root, 9), Ok(mount));
     let jail = world.walk(0, "jail").unwrap();
     assert_eq!(find(&jail, 0), Ok(mount));
     assert_eq!(find(&jail, 9).unwrap_err().rule, Rule::MountOutOfSight);
     let record = world.forest.record(mount, &state.root).unwrap();
-    assert_eq!(
-        (record.number, record.parent_number, record.unique_id),
-        (2, 1, unique_id)
-    );
+    assert_eq!((record.number, record.parent_number, record.unique_id), (2, 1, unique_id));
     assert_eq!(world.forest.mount_of_unique_id(unique_id), Some(mount));
 }
 
@@ -325,36 +250,44 @@ fn events() {
         let outcome = act();
         (outcome.is_ok(), count() > before)
     };
-    assert_eq!(
-        raised(&|| task.mount_tmpfs("A", "a").map(drop)),
-        (true, true)
-    );
+    assert_eq!(raised(&|| task.mount_tmpfs("A", "a").map(drop)), (true, true));
     assert_eq!(raised(&|| task.bind("a", "b").map(drop)), (true, true));
     assert_eq!(raised(&|| task.move_mount("b", "c")), (true, true));
-    assert_eq!(
-        raised(&|| task.remount_bind("c", MountFlags::RELATIME, true)),
-        (true, true)
-    );
+    assert_eq!(raised(&|| task.remount_bind("c", MountFlags::RELATIME, true)), (true, true));
     assert_eq!(raised(&|| task.umount("c")), (true, true));
     assert_eq!(raised(&|| task.make_shared("a")), (true, false));
     assert_eq!(raised(&|| task.move_mount("a", "a")), (false, false));
-    assert_eq!(
-        raised(&|| task.open_tree("a", false, "F").map(drop)),
-        (true, false)
-    );
+    assert_eq!(raised(&|| task.open_tree("a", false, "F").map(drop)), (true, false));
     let other = task.unshare();
-    assert_eq!(
-        raised(&|| other.mount_tmpfs("T", "/x/b").map(drop)),
-        (true, false)
-    );
+    assert_eq!(raised(&|| other.mount_tmpfs("T", "/x/b").map(drop)), (true, false));
     let change = graft::AttributeChange {
         clear: MountFlags::empty(),
         set: MountFlags::empty(),
         propagation: Some(PropagationType::Private),
         idmap: None,
     };
-    assert_eq!(
-        raised(&|| task.set_attributes("a", &change, false)),
-        (true, true)
-    );
+    assert_eq!(raised(&|| task.set_attributes("a", &change, false)), (true, true));
+}
+
+/// W13, X16: flags as numbers. O1: two mounts of one superblock have the flags of their own, and share the superblock's.
+#[test]
+fn flags_as_numbers() {
+    let task = world_with(&["a", "b"]);
+    task.mount_filesystem("tmpfs", "A", "a", MountFlags::NODEV).unwrap();
+    task.make_shared("a").unwrap();
+    task.bind("a", "b").unwrap();
+    task.make_slave("b").unwrap();
+    task.remount_bind("b", MountFlags::RDONLY | MountFlags::NOATIME, false).unwrap();
+    let bits = |path: &str| {
+        task.at(path, |world, place| {
+            let record = world.forest.record(place.mount, &world.tasks[0].root).unwrap();
+            (record.attribute_bits(), record.propagation_bits())
+        })
+    };
+    assert_eq!(bits("a"), (0x4 | 0x20, 1 << 20));
+    assert_eq!(bits("b"), (0x1 | 0x10, 1 << 19));
+    assert_eq!(bits("/x"), (0, 1 << 18));
+    let flags = MountFlags::RDONLY | MountFlags::RELATIME | MountFlags::NOSYMFOLLOW;
+    let super_flags = SuperFlags::RDONLY | SuperFlags::SYNCHRONOUS | SuperFlags::LAZYTIME;
+    assert_eq!(graft::views::statfs_bits(flags, super_flags), 0x1 | 0x1000 | 0x2000 | 0x10);
 }
