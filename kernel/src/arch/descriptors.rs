@@ -14,8 +14,7 @@ use x86_64::{PrivilegeLevel, structures::idt::Entry};
 /// Selectors have Linux's values: programs see them in signal frames.
 pub(super) const KERNEL_CODE: u16 = 0x10;
 pub(super) const KERNEL_DATA: u16 = 0x18;
-/// `SYSRET` takes the user's data selector 8 and its code selector 16 above this one (STAR).
-pub(super) const USER_BASE: u16 = 0x23;
+/// `SYSRET` wants the user's code selector 8 above the data selector (STAR).
 pub(super) const USER_DATA: u16 = 0x2b;
 pub(super) const USER_CODE: u16 = 0x33;
 
@@ -27,9 +26,11 @@ const MACHINE_CHECK_STACK: u16 = 3;
 const INTERRUPT_STACK_BYTES: usize = 16 * 1024;
 
 #[repr(align(16))]
-struct InterruptStack([u8; INTERRUPT_STACK_BYTES]);
+struct InterruptStack {
+    _bytes: [u8; INTERRUPT_STACK_BYTES],
+}
 
-static mut INTERRUPT_STACKS: [InterruptStack; 4] = [const { InterruptStack([0; INTERRUPT_STACK_BYTES]) }; 4];
+static mut INTERRUPT_STACKS: [InterruptStack; 4] = [const { InterruptStack { _bytes: [0; INTERRUPT_STACK_BYTES] } }; 4];
 
 /// Read by the processor at each trap from user mode; `rsp0` changes with each entry into user mode.
 pub(super) static mut TASK_STATE: TaskStateSegment = TaskStateSegment::new();
@@ -41,14 +42,14 @@ static GATES: SpinLock<InterruptDescriptorTable> = SpinLock::new(InterruptDescri
 pub(super) fn init() {
     // SAFETY: runs once, at boot, before anything else looks at the task state.
     let task_state: &'static TaskStateSegment = unsafe {
-        let state = &mut *(&raw mut TASK_STATE);
+        let state = &raw mut TASK_STATE;
         let stacks = &raw mut INTERRUPT_STACKS;
         for slot in 0..4 {
             let bottom = (&raw mut (*stacks)[slot]) as u64;
-            state.interrupt_stack_table[slot] = VirtAddr::new(bottom + INTERRUPT_STACK_BYTES as u64);
+            (*state).interrupt_stack_table[slot] = VirtAddr::new(bottom + INTERRUPT_STACK_BYTES as u64);
         }
         // No I/O permission map within the limit: user mode may use no port.
-        &*(&raw const TASK_STATE)
+        &*state
     };
     let segments = SEGMENTS.call_once(|| {
         let mut table = GlobalDescriptorTable::empty();

@@ -18,10 +18,9 @@ pub mod start_info;
 mod switch;
 mod trap;
 
-pub use command_line::option as command_line_option;
-pub use stack::{KernelStack, STACK_BYTES};
+pub use stack::KernelStack;
 pub use switch::{KernelContext, switch};
-pub use trap::{FloatingPoint, GeneralRegisters, Trap, UserContext, idle};
+pub use trap::{FloatingPoint, Trap, UserContext, idle};
 
 /// The first part of the start: everything that needs no heap. `start_info` is what the loader passed.
 pub fn init_early(start_info: u64) {

@@ -88,7 +88,10 @@ pub(super) fn is_code(address: u64) -> bool {
 /// Builds the final tables and loads them; turns on SMEP and SMAP where the processor has them.
 pub(super) fn init() {
     // SAFETY: runs once at boot; nobody else refers to the tables.
-    let tables = unsafe { &mut *(&raw mut TABLES) };
+    let tables = unsafe {
+        let tables = &raw mut TABLES;
+        &mut *tables
+    };
     for (index, directory) in tables.direct_directories.iter_mut().enumerate() {
         for (page, entry) in directory.0.iter_mut().enumerate() {
             let physical = ((index as u64) << 30) + page as u64 * LARGE_PAGE;

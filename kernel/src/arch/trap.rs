@@ -209,7 +209,8 @@ impl UserContext {
         // SAFETY: the context is exclusively borrowed until user mode is left, and its selectors and flags are the user's own; the
         // address space that is active is the program's.
         unsafe {
-            (*(&raw mut descriptors::TASK_STATE)).privilege_stack_table[0] = VirtAddr::new(end);
+            let state = &raw mut descriptors::TASK_STATE;
+            (*state).privilege_stack_table[0] = VirtAddr::new(end);
             enter_user(self, fast);
         }
         self.trap()

@@ -160,7 +160,26 @@ fn file_backing(file: &Arc<OpenFile>, flags: u32, protection: Protection, offset
     if flags & sys::MAP_GROWSDOWN != 0 {
         return Err(Errno::INVAL);
     }
+    if shared {
+        check_seals(file, protection, &mut most)?;
+    }
     Ok((Backing::File { file: mapped, offset_bytes, shared }, most))
+}
+
+/// File seals (`fcntl(2)`): what is sealed against writing has no shared mapping that could ever be written.
+fn check_seals(file: &OpenFile, protection: Protection, most: &mut Protection) -> Result<()> {
+    let seals = seals::get(file).unwrap_or(0);
+    // Linux 6.6 refuses a mapping of a write-sealed file as soon as it could be made writable.
+    if seals & sys::F_SEAL_WRITE != 0 && most.contains(Protection::WRITE) {
+        return Err(Errno::PERM);
+    }
+    if seals & sys::F_SEAL_FUTURE_WRITE != 0 {
+        if protection.contains(Protection::WRITE) {
+            return Err(Errno::PERM);
+        }
+        most.remove(Protection::WRITE);
+    }
+    Ok(())
 }
 
 /// `RLIMIT_AS`.

@@ -122,7 +122,7 @@ impl AddressSpace {
 
 /// The range of a call on many areas. `too_long` is the errno of one that wraps around; one that leaves user space has holes.
 fn advice_range(address: u64, len_bytes: u64, too_long: Errno) -> Result<(u64, u64)> {
-    if address % PAGE_SIZE_BYTES as u64 != 0 {
+    if !address.is_multiple_of(PAGE_SIZE_BYTES as u64) {
         return Err(Errno::INVAL);
     }
     let len_bytes = len_bytes.checked_next_multiple_of(PAGE_SIZE_BYTES as u64).ok_or(too_long)?;

@@ -97,7 +97,7 @@ impl Map {
         }
         if request.fixed || request.no_replace {
             let start = request.address;
-            if start % PAGE_SIZE_BYTES as u64 != 0 {
+            if !start.is_multiple_of(PAGE_SIZE_BYTES as u64) {
                 return Err(Errno::INVAL);
             }
             if start > USER_END - len_bytes {
@@ -185,7 +185,7 @@ pub(super) fn page_length(len_bytes: u64) -> Result<u64> {
 /// A page-aligned range of user addresses from what a program passed; `EINVAL` if it is not one.
 pub(super) fn user_range(address: u64, len_bytes: u64) -> Result<(u64, u64)> {
     let len_bytes = page_length(len_bytes).map_err(|_| Errno::INVAL)?;
-    if address % PAGE_SIZE_BYTES as u64 != 0 || len_bytes > USER_END || address > USER_END - len_bytes {
+    if !address.is_multiple_of(PAGE_SIZE_BYTES as u64) || len_bytes > USER_END || address > USER_END - len_bytes {
         return Err(Errno::INVAL);
     }
     Ok((address, address + len_bytes))

@@ -35,11 +35,6 @@ impl Mappings {
         }
     }
 
-    /// Whether no program maps the file.
-    pub fn is_empty(&self) -> bool {
-        self.spaces.lock().is_empty()
-    }
-
     /// Whether some program can write to the file through a shared mapping (`F_SEAL_WRITE` may not be set then).
     pub fn has_writable_shared(&self) -> bool {
         let spaces: Vec<Arc<AddressSpace>> = self.spaces.lock().values().filter_map(|(space, _)| space.upgrade()).collect();

@@ -210,15 +210,6 @@ pub(in crate::mm) fn active() -> Option<Arc<AddressSpace>> {
     active.upgrade()
 }
 
-/// Leaves whatever program's table the processor uses for the kernel's own: before an address space goes away, and in threads that
-/// have none.
-pub fn activate_kernel() {
-    let old = core::mem::take(&mut *ACTIVE.lock());
-    ACTIVE_ROOT.store(0, Ordering::Release);
-    paging::load_root(paging::kernel_root());
-    drop(old);
-}
-
 impl AddressSpace {
     /// An empty one with the kernel's half in place.
     pub fn new() -> Result<Arc<Self>> {

@@ -73,7 +73,7 @@ impl AddressSpace {
 
 /// `mprotect` of a range that wraps or leaves user space: `EINVAL` for a misaligned start, else `ENOMEM` (as `mprotect(2)` lists).
 fn range_error(address: u64, error: Errno) -> Errno {
-    if address % crate::mm::PAGE_SIZE_BYTES as u64 == 0 { Errno::NOMEM } else { error }
+    if address.is_multiple_of(crate::mm::PAGE_SIZE_BYTES as u64) { Errno::NOMEM } else { error }
 }
 
 impl Map {

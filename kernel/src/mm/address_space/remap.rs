@@ -35,7 +35,7 @@ impl AddressSpace {
         if flags & !(MREMAP_FIXED | MREMAP_MAYMOVE | MREMAP_DONTUNMAP) != 0
             || fixed && !may_move
             || keep && (!may_move || old_len_bytes != new_len_bytes)
-            || old_address % PAGE_SIZE_BYTES as u64 != 0
+            || !old_address.is_multiple_of(PAGE_SIZE_BYTES as u64)
         {
             return Err(Errno::INVAL);
         }
