@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::mm::USER_END;
 use crate::mm::user::UserPointer;
-use crate::task::pid::Pid;
+use crate::task::pid::{Pid, PidNamespace};
 use crate::task::process::{Family, ProcessParts};
 use crate::task::scheduler::{self, KernelSide};
 use crate::task::signal::{Signal, SignalSet};
@@ -94,6 +94,9 @@ fn check_process_limit(parent: &Thread) -> Result<()> {
     if crate::mm::frame::low() {
         return Err(Errno::NOMEM);
     }
+    if PidNamespace::initial().len() as u64 >= max_threads() {
+        return Err(Errno::AGAIN);
+    }
     let limit = parent.process.limit(sys::RLIMIT_NPROC);
     let credentials = parent.credentials();
     let exempt = credentials.uid == 0 || credentials.capable(Capabilities::SYS_RESOURCE) || credentials.capable(Capabilities::SYS_ADMIN);
@@ -101,6 +104,12 @@ fn check_process_limit(parent: &Thread) -> Result<()> {
         return Ok(());
     }
     Err(Errno::AGAIN)
+}
+
+/// How many threads there may be: their kernel stacks take at most a quarter of memory (`/proc/sys/kernel/threads-max`).
+pub fn max_threads() -> u64 {
+    let pages_of_stack = crate::arch::STACK_BYTES / crate::mm::PAGE_SIZE_BYTES as u64;
+    (crate::mm::frame::statistics().total_pages / 4 / pages_of_stack).max(20)
 }
 
 fn child_credentials(request: &CloneRequest, parent: &Thread) -> Result<Arc<Credentials>> {

@@ -5,7 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::open::{OpenHow, open};
 use crate::fs::walk::LookupFlags;
 use crate::fs::{FdTable, FsContext, OpenFlags, Path};
-use crate::mm::{AddressSpace, frame};
+use crate::mm::AddressSpace;
 use crate::task::exec::arguments::{Arguments, Strings};
 use crate::task::exec::{self, Target};
 use crate::task::namespaces::MountNamespace;
@@ -46,7 +46,7 @@ fn make_first(root: Path, mounts: Arc<MountNamespace>) -> Result<Arc<Thread>> {
         id: id.clone(),
         address_space: Some(AddressSpace::new()?),
         actions: SignalActions::new(),
-        limits: Limits::initial(frame::statistics().total_pages),
+        limits: Limits::initial(),
         image: Image::default(),
         family: Family {
             parent: Weak::new(),

@@ -3,12 +3,35 @@
 use crate::task::Process;
 use crate::task::pid::PidNamespace;
 use crate::task::signal::{Signal, SignalInfo, send_to_process};
+use crate::task::wait_queue::{Deadline, WaitMode, WaitQueue};
+use crate::time::clock;
 use alloc::string::String;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// `/proc/PID/oom_score_adj` that exempts a process.
 const NEVER: i32 = -1000;
+
+/// How long a page that is not to be had is waited for, while somebody dies.
+const PATIENCE_NS: u64 = 1_000_000;
+/// How often that is done before the caller is told that there is no memory: who dies may wait for a lock that the caller holds.
+const MAX_TRIES: u64 = 2000;
+
+static TRIES: AtomicU64 = AtomicU64::new(0);
+
+/// Memory has run out: sees to it that somebody dies, and waits a moment. Gives whether it is worth to try again: not if the caller is
+/// dying itself. Called without a lock that a dying process needs.
+pub fn make_room() -> bool {
+    let Some(thread) = super::scheduler::try_current() else { return false };
+    if thread.must_end() || TRIES.fetch_add(1, Ordering::Relaxed) > MAX_TRIES {
+        TRIES.store(0, Ordering::Relaxed);
+        return false;
+    }
+    kill_largest();
+    let moment = Deadline(clock::monotonic_ns() + PATIENCE_NS);
+    let _ = WaitQueue::new().wait_until(WaitMode::KILLABLE.until(Some(moment)), || None::<()>);
+    !thread.must_end()
+}
 
 /// Kills the process whose end gives back most memory, weighed by `oom_score_adj`, and says so. Gives whether there was one.
 ///
@@ -32,6 +55,7 @@ pub fn kill_largest() -> bool {
         panic!("System is deadlocked on memory: nobody is left to be killed");
     };
     announce(&victim);
+    TRIES.store(0, Ordering::Relaxed);
     let _ = send_to_process(&victim, SignalInfo::from_kernel(Signal::KILL));
     true
 }

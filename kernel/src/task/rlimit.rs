@@ -26,12 +26,11 @@ pub struct Limit {
 pub struct Limits([Limit; COUNT]);
 
 impl Limits {
-    /// What Linux gives the first process on a machine of `total_pages` pages.
-    pub fn initial(total_pages: u64) -> Self {
+    /// What Linux gives the first process: half of all threads are for one user.
+    pub fn initial() -> Self {
         let both = |value| Limit { soft: value, hard: value };
         let mut limits = [both(INFINITY); COUNT];
-        // Linux bounds threads to what an eighth of memory holds in stacks, and processes to half of that.
-        let threads = (total_pages / 32).clamp(20, 1 << 20);
+        let threads = super::clone::max_threads();
         for (kind, limit) in [
             (sys::RLIMIT_STACK, Limit { soft: 8 << 20, hard: INFINITY }),
             (sys::RLIMIT_CORE, Limit { soft: 0, hard: INFINITY }),

@@ -5,7 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::mm::address_space::{Access, FaultError};
 use crate::syscall;
 use crate::task::signal::{self, Signal, SignalInfo};
-use crate::task::{Thread, current, exit, oom, scheduler};
+use crate::task::{Thread, current, exit, scheduler};
 use alloc::boxed::Box;
 use linux_raw_sys::general as sys;
 
@@ -100,13 +100,8 @@ fn page_fault(thread: &Thread, error: u64, address: u64) -> Option<SignalInfo> {
         Err(FaultError::NotMapped) => Some(SignalInfo::fault(Signal::SEGV, sys::SEGV_MAPERR, address)),
         Err(FaultError::NotAllowed) => Some(SignalInfo::fault(Signal::SEGV, sys::SEGV_ACCERR, address)),
         Err(FaultError::Bus) => Some(SignalInfo::fault(Signal::BUS, sys::BUS_ADRERR, address)),
-        Err(FaultError::OutOfMemory) => {
-            // The instruction is tried again once somebody has died.
-            drop(space);
-            oom::kill_largest();
-            scheduler::yield_now();
-            None
-        }
+        // The killer was called and could not help: the thread ends, or the instruction is tried again.
+        Err(FaultError::OutOfMemory) => None,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::arch::paging::{ACCESSED, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
 use crate::mm::page_table::{self, ANONYMOUS, ZERO_PAGE, page_start};
 use crate::mm::{DIRECT_MAP_BASE, Frame, PAGE_SIZE_BYTES, USER_END};
 use crate::sync::Once;
+use crate::task::oom;
 use core::sync::atomic::Ordering;
 
 type FaultResult<T = ()> = Result<T, FaultError>;
@@ -17,7 +18,13 @@ impl AddressSpace {
     /// demand paging. `stack_limit_bytes` bounds growth.
     pub fn fault(&self, address: u64, access: Access, stack_limit_bytes: u64) -> FaultResult {
         self.stack_limit_bytes.store(stack_limit_bytes, Ordering::Relaxed);
-        self.map.lock().fault(address, access, stack_limit_bytes)
+        loop {
+            let outcome = self.map.lock().fault(address, access, stack_limit_bytes);
+            // Nobody is killed while the map is locked: whoever dies may need it.
+            if outcome != Err(FaultError::OutOfMemory) || !oom::make_room() {
+                return outcome;
+            }
+        }
     }
 
     /// Calls `operate` with the bytes of the page of `address` from there to the page's end (at most `len_bytes`), made present for
@@ -32,18 +39,33 @@ impl AddressSpace {
         if address >= USER_END {
             return Err(FaultError::NotMapped);
         }
-        let mut map = self.map.lock();
         let needed = PRESENT | USER | if access == Access::Write { WRITABLE } else { 0 };
-        let mut entry = map.table.find(address).map_or(0, |entry| *entry);
-        if entry & needed != needed {
-            map.fault(address, access, self.stack_limit_bytes.load(Ordering::Relaxed))?;
-            entry = map.table.find(address).map_or(0, |entry| *entry);
-        }
+        let (map, entry) = loop {
+            let mut map = self.map.lock();
+            let entry = map.table.find(address).map_or(0, |entry| *entry);
+            if entry & needed == needed {
+                break (map, entry);
+            }
+            match map.fault(address, access, self.stack_limit_bytes.load(Ordering::Relaxed)) {
+                Ok(()) => {
+                    let entry = map.table.find(address).map_or(0, |entry| *entry);
+                    break (map, entry);
+                }
+                Err(error) => {
+                    drop(map);
+                    if error != FaultError::OutOfMemory || !oom::make_room() {
+                        return Err(error);
+                    }
+                }
+            }
+        };
         let offset = address as usize % PAGE_SIZE_BYTES;
         let chunk = len_bytes.min(PAGE_SIZE_BYTES - offset);
         let bytes = (DIRECT_MAP_BASE + (entry & crate::arch::paging::ADDRESS_MASK)) as *mut u8;
         // The lock is held while the bytes are used, so that the page stays.
-        Ok(operate(bytes.wrapping_add(offset), chunk))
+        let outcome = operate(bytes.wrapping_add(offset), chunk);
+        drop(map);
+        Ok(outcome)
     }
 }
 

@@ -10,8 +10,9 @@ use elf::file::{Class, FileHeader, parse_ident};
 use elf::parse::ParsingTable;
 use elf::segment::ProgramHeader;
 
-/// Bytes of `Elf64_Ehdr` and of `Elf64_Phdr`.
-const HEADER_LEN_BYTES: usize = 64;
+/// Bytes of `Elf64_Ehdr`.
+pub const HEADER_LEN_BYTES: usize = 64;
+/// Bytes of `Elf64_Phdr`.
 const PROGRAM_HEADER_LEN_BYTES: usize = 56;
 /// Most bytes of program headers.
 const MAX_HEADERS_BYTES: usize = 65536;

@@ -107,6 +107,9 @@ fn prepare(target: &Target, mut strings: Arguments) -> Result<Prepared> {
         None => None,
         Some(name) => {
             let program = Program::open(sys::AT_FDCWD, &name, LookupFlags::FOLLOW)?;
+            if program.head_len < image::HEADER_LEN_BYTES {
+                return Err(Errno::IO);
+            }
             let image = Image::read(&program, Errno::LIBBAD)?;
             Some(Binary { program, image })
         }

@@ -15,15 +15,17 @@ pub struct Program {
     pub executable: Arc<Executable>,
     /// Its first bytes, zeros behind its end.
     pub head: [u8; HEAD_LEN_BYTES],
+    /// How many of them the file has.
+    pub head_len: usize,
 }
 
 impl Program {
     /// Opens what `name` leads to: a regular file that the caller may execute (`EACCES`, `ETXTBSY`, `ELOOP`…).
     pub fn open(directory_fd: i32, name: &[u8], flags: LookupFlags) -> Result<Self> {
         let executable = Arc::new(open_executable(directory_fd, name, flags)?);
-        let mut program = Self { executable, head: [0; HEAD_LEN_BYTES] };
+        let mut program = Self { executable, head: [0; HEAD_LEN_BYTES], head_len: 0 };
         let mut head = [0; HEAD_LEN_BYTES];
-        program.read_up_to(0, &mut head)?;
+        program.head_len = program.read_up_to(0, &mut head)?;
         program.head = head;
         Ok(program)
     }
