@@ -73,32 +73,22 @@ fn mode_after_write(inode: &Inode, credentials: &Credentials) -> Result<Option<u
 fn change(path: &Path, decide: impl FnOnce(&Attributes, &Credentials, &Arc<Inode>) -> Result<AttributeChange>) -> Result<()> {
     let inode = path.inode().ok_or(Errno::NOENT)?;
     let _access = WriteAccess::take(path)?;
-    let changed = change_held(&inode, decide)?;
-    inotify::file_event(path.dentry(), &inode, event_of(&changed));
-    Ok(())
-}
-
-/// What inotify calls a change of attributes.
-fn event_of(change: &AttributeChange) -> Mask {
-    match (change.accessed, change.modified) {
-        _ if change.mode.is_some() || change.uid.is_some() || change.gid.is_some() => Mask::ATTRIB,
-        (Some(_), None) => Mask::ACCESS,
-        (None, Some(_)) => Mask::MODIFY,
-        _ => Mask::ATTRIB,
-    }
+    change_held(path.dentry(), &inode, decide)
 }
 
 fn change_held(
+    dentry: &Dentry,
     inode: &Arc<Inode>,
     decide: impl FnOnce(&Attributes, &Credentials, &Arc<Inode>) -> Result<AttributeChange>,
-) -> Result<AttributeChange> {
+) -> Result<()> {
     let credentials = crate::task::current().credentials();
     let _changes = inode.lock.lock();
     let attributes = inode.ops.attributes(inode)?;
     let mut change = decide(&attributes, &credentials, inode)?;
     change.changed = Some(clock::realtime_ns());
     inode.ops.set_attributes(inode, &change)?;
-    Ok(change)
+    inotify::file_event(dentry, inode, event_of(&change));
+    Ok(())
 }
 
 /// `chmod(2)`: by the owner or with `CAP_FOWNER`. Somebody outside the file's group cannot set its set-group-id bit.
@@ -179,9 +169,7 @@ pub fn truncate(path: &Path, len_bytes: u64) -> Result<()> {
     inode.take_write_access()?;
     let result = set_len(&inode, len_bytes);
     inode.release_write_access();
-    result?;
-    inotify::file_event(path.dentry(), &inode, Mask::MODIFY);
-    Ok(())
+    result
 }
 
 /// `ftruncate(2)`: the file is open for writing.
@@ -189,9 +177,7 @@ pub fn truncate_open(file: &OpenFile, len_bytes: u64) -> Result<()> {
     if !file.flags().writable() || file.inode.file_type != FileType::Regular {
         return Err(Errno::INVAL);
     }
-    set_len(&file.inode, len_bytes)?;
-    inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
-    Ok(())
+    set_len(file.path.dentry(), &file.inode, len_bytes)
 }
 
 /// Changes the length, as `truncate` and `O_TRUNC` do; the caller has write access.
@@ -206,5 +192,4 @@ pub fn set_len(inode: &Arc<Inode>, len_bytes: u64) -> Result<()> {
         let modified = Some(clock::realtime_ns());
         Ok(AttributeChange { mode, modified, size_bytes: Some(len_bytes), ..AttributeChange::default() })
     })
-    .map(drop)
 }

@@ -1,7 +1,8 @@
 //! Open file descriptions (`open(2)`): what descriptors refer to.
 
 use crate::errno::{Errno, Result};
-use crate::fs::{Inode, Path, PollEvents, PollTable, inotify, lock, mount};
+use crate::fs::inotify::{self, Mask};
+use crate::fs::{Inode, Path, PollEvents, PollTable, lock, mount};
 use crate::mm::IoBuffer;
 use crate::mm::address_space::{MappedFile, Mappings, PageSource};
 use crate::task::signal::{self, Signal, SignalInfo};
@@ -152,7 +153,8 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         if !self.is_path_only() {
             lock::release_file(self);
-            inotify::closed(self);
+            let closed = if self.flags().writable() { Mask::CLOSE_WRITE } else { Mask::CLOSE_NOWRITE };
+            inotify::file_event(self.path.dentry(), &self.inode, closed);
         }
         self.ops.clone().release(self);
         if self.holds_write_access {

@@ -73,8 +73,11 @@ pub fn read(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u32
             return Ok(0);
         }
         file.ops.read(file, &mut buffer, *offset).inspect(|count| *offset = offset.saturating_add(*count as u64))
-    })
-    .inspect(|count| inotify::transferred(file, *count as usize, Mask::ACCESS))
+    })?;
+    if count > 0 {
+        inotify::file_event(file.path.dentry(), &file.inode, Mask::ACCESS);
+    }
+    Ok(count)
 }
 
 /// Writes from the program's segments. After it the file is as safe as `O_SYNC` asks.
@@ -90,7 +93,9 @@ pub fn write(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u3
         }
         file.ops.write(file, &mut buffer, offset).inspect(|count| *offset = offset.saturating_add(*count as u64))
     })?;
-    inotify::transferred(file, count as usize, Mask::MODIFY);
+    if count > 0 {
+        inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
+    }
     if count > 0 && file.flags().intersects(OpenFlags::SYNC | OpenFlags::DSYNC) && file.ops.seekable() {
         file.ops.sync(file, !file.flags().contains(OpenFlags::SYNC))?;
     }

@@ -53,7 +53,7 @@ fn create(directory_fd: i32, name: &[u8], new: &New<'_>) -> Result<Arc<Inode>> {
     let inode = make(&parent, &directory, &last, new)?;
     dentry.instantiate(inode.clone());
     if matches!(new, New::Link { .. }) {
-        inotify::links_changed(&inode);
+        inotify::inode_event(&inode, Mask::ATTRIB);
     }
     inotify::entry_event(&directory, &last.name, &inode, Mask::CREATE);
     Ok(inode)
@@ -187,10 +187,11 @@ pub fn unlink(directory_fd: i32, name: &[u8]) -> Result<()> {
     removal.directory.ops.unlink(&removal.directory, &removal.last.name, &target)?;
     dentry.unhash();
     drop(changes);
-    inotify::links_changed(&target);
-    inotify::name_gone(&dentry, &target);
-    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     mount::detach_mounts(&dentry);
+    inotify::inode_event(&target, Mask::ATTRIB);
+    // The end of the file itself is told before the end of its name, as Linux does.
+    drop(dentry);
+    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     Ok(())
 }
 
@@ -219,9 +220,9 @@ pub fn remove_directory(directory_fd: i32, name: &[u8]) -> Result<()> {
         dentry.unhash();
     }
     drop(changes);
-    inotify::name_gone(&dentry, &target);
-    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     mount::detach_mounts(&dentry);
+    drop(dentry);
+    inotify::entry_event(&removal.directory, &removal.last.name, &target, Mask::DELETE);
     Ok(())
 }
 
@@ -280,9 +281,8 @@ pub fn rename(old_fd: i32, old_name: &[u8], new_fd: i32, new_name: &[u8], flags:
     old.directory.ops.rename(&old.directory, from, &source, &new.directory, to, target.as_ref(), flags)?;
     if exchanges {
         dentries.0.exchange(&dentries.1);
-        inotify::moved((&old.directory, from), (&new.directory, to), &source, None);
         if let Some(target) = &target {
-            inotify::moved((&new.directory, to), (&old.directory, from), target, None);
+            inotify::moved(&new.directory, to, &old.directory, from, target);
         }
         return Ok(());
     }
@@ -290,10 +290,6 @@ pub fn rename(old_fd: i32, old_name: &[u8], new_fd: i32, new_name: &[u8], flags:
     dentries.1.unhash();
     dentries.0.rename_to(new.parent.dentry(), to);
     drop(locks);
-    inotify::moved((&old.directory, from), (&new.directory, to), &source, target.as_deref());
-    if let Some(target) = &target {
-        inotify::name_gone(&dentries.1, target);
-    }
     mount::detach_mounts(&dentries.1);
     Ok(())
 }

@@ -232,7 +232,6 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
             file.inode.release_write_access();
         }
         result?;
-        inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
     }
     Ok(file)
 }

@@ -130,30 +130,14 @@ fn move_between(from: &Pipe, to: &Pipe, len_bytes: usize, nonblocking: bool) -> 
 
 /// Pipe to file: waits for the first bytes, then takes what is there.
 fn drain_into(from: &Pipe, target: &OpenFile, at: &mut At, len_bytes: usize, nonblocking: bool) -> Result<usize> {
-    let mut moved = 0;
-    while moved < len_bytes {
-        // Goes on until all is moved or the writers are gone, as Linux does.
-        let more = match from.wait_readable(nonblocking) {
-            Ok(more) => more,
-            Err(_) if moved > 0 => false,
-            Err(error) => return Err(error),
-        };
-        if !more {
-            break;
-        }
-        let step = from.drain(len_bytes - moved, &mut |bytes| {
-            let written = write_at(target, bytes, *at)?;
-            at.advance(written);
-            Ok(written)
-        });
-        match step {
-            Ok(0) => break,
-            Ok(count) => moved += count,
-            Err(_) if moved > 0 => break,
-            Err(error) => return Err(error),
-        }
+    if !from.wait_readable(nonblocking)? {
+        return Ok(0);
     }
-    Ok(moved)
+    from.drain(len_bytes, &mut |bytes| {
+        let written = write_at(target, bytes, *at)?;
+        at.advance(written);
+        Ok(written)
+    })
 }
 
 /// File to pipe: waits for room, then reads once as much as there is room for.

@@ -1,9 +1,9 @@
 //! inotify(7): telling programs of changes of files and directories.
 //!
 //! What the filesystem code calls, after the change and without spinning locks held:
-//! - [`file_event`] when a file was opened or its attributes changed, [`transferred`] when it was read or written, [`closed`];
+//! - [`file_event`] when a file was opened, read, written, closed, or its attributes changed;
 //! - [`entry_event`] when a name was made in a directory or taken away, [`moved`] when one was moved;
-//! - [`links_changed`] when a file has another number of names, [`name_gone`] when a dentry was taken away from its file;
+//! - [`inode_event`] when a file has another number of names, [`deleted`] when it has none and nobody uses it by one;
 //! - [`unmounted`] when a filesystem shuts down.
 //!
 //! While nobody watches anything, each costs one load. `queue` holds the events of an instance until they are read.
@@ -346,44 +346,8 @@ pub fn transferred(file: &OpenFile, count: usize, mask: Mask) {
     }
 }
 
-/// An open file description ends. If it was the last user of a file whose names are all gone, the file goes, too.
-pub fn closed(file: &OpenFile) {
-    if nobody_watches() {
-        return;
-    }
-    let mask = if file.flags().writable() { Mask::CLOSE_WRITE } else { Mask::CLOSE_NOWRITE };
-    file_event(file.path.dentry(), &file.inode, mask);
-    if file.path.dentry().is_unhashed() {
-        name_gone(file.path.dentry(), &file.inode);
-    }
-}
-
-/// A file got or lost a name: its attributes changed.
-pub fn links_changed(inode: &Inode) {
-    if !nobody_watches() {
-        tell(inode, Mask::ATTRIB | directory_mark(inode), b"", 0);
-    }
-}
-
-/// A dentry was taken away from its file. The file ends with its last name, unless somebody has it open by this dentry: then with that
-/// ([`closed`]).
-pub fn name_gone(dentry: &Arc<Dentry>, inode: &Inode) {
-    if nobody_watches() {
-        return;
-    }
-    let links = inode.attributes.lock().links;
-    if links == 0 && Arc::strong_count(dentry) == 1 {
-        end_watches(inode, Mask::DELETE_SELF);
-    }
-}
-
-/// A name was moved, perhaps onto a `victim`'s. Both directories are told with one cookie, the file itself without.
-pub fn moved(
-    (old_directory, old_name): (&Inode, &[u8]),
-    (new_directory, new_name): (&Inode, &[u8]),
-    target: &Inode,
-    victim: Option<&Inode>,
-) {
+/// A name was moved. Both directories are told with one cookie, the file itself without.
+pub fn moved(old_directory: &Inode, old_name: &[u8], new_directory: &Inode, new_name: &[u8], target: &Inode) {
     static NEXT_COOKIE: AtomicU32 = AtomicU32::new(1);
     if nobody_watches() {
         return;
@@ -392,10 +356,12 @@ pub fn moved(
     let mark = directory_mark(target);
     tell(old_directory, Mask::MOVED_FROM | mark, old_name, cookie);
     tell(new_directory, Mask::MOVED_TO | mark, new_name, cookie);
-    if let Some(victim) = victim {
-        links_changed(victim);
-    }
     tell(target, Mask::MOVE_SELF, b"", 0);
+}
+
+/// A file has lost its last name and its last user by that name: its watches are told, and end.
+pub fn deleted(inode: &Inode) {
+    end_watches(inode, Mask::DELETE_SELF);
 }
 
 /// The filesystem shuts down.
