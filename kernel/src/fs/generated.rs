@@ -7,7 +7,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::inode::AttributeChange;
 use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, PollEvents, PollTable, SuperBlock};
 use crate::mm::IoBuffer;
-use crate::task::SleepMutex;
+use crate::task::{Credentials, SleepMutex};
 use alloc::{sync::Arc, vec::Vec};
 use core::fmt;
 
@@ -148,6 +148,15 @@ pub enum Kind {
     Link(&'static str),
 }
 
+/// How the tree takes permission bits and changes of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// As other filesystems.
+    Ordinary,
+    /// As `/proc/sys`: the bits bind root too, and nothing changes them; directories have one link.
+    Fixed,
+}
+
 /// A value that a file shows and perhaps changes.
 pub trait Variable: Sync {
     /// Puts the value with its newline.
@@ -223,15 +232,15 @@ impl Entry {
     }
 
     /// The inode of the entry.
-    pub fn inode(&'static self, superblock: &Arc<SuperBlock>) -> Arc<Inode> {
+    pub fn inode(&'static self, superblock: &Arc<SuperBlock>, policy: Policy) -> Arc<Inode> {
         let ops: Arc<dyn InodeOps> = match self.kind {
-            Kind::Directory(entries) => Arc::new(TableDirectory { entries }),
+            Kind::Directory(entries) => Arc::new(TableDirectory { entries, policy }),
             Kind::Link(target) => Arc::new(FixedLink(target)),
-            Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => Arc::new(TableFile(self)),
+            Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => Arc::new(TableFile { entry: self, policy }),
         };
         let inode = make_inode(superblock, self.number(), self.file_type(), self.mode, ops);
         if let Kind::Directory(entries) = self.kind {
-            inode.attributes.lock().links = directory_links(entries);
+            inode.attributes.lock().links = if policy == Policy::Fixed { 1 } else { directory_links(entries) };
         }
         inode
     }
@@ -257,20 +266,46 @@ pub fn change_attributes(inode: &Arc<Inode>, change: &AttributeChange) -> Result
     Ok(())
 }
 
+/// See [`change_attributes`].
+fn change_by_policy(policy: Policy, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
+    let forbidden = policy == Policy::Fixed && (change.mode.is_some() || change.uid.is_some() || change.gid.is_some());
+    if forbidden { Err(Errno::PERM) } else { change_attributes(inode, change) }
+}
+
+/// The check of [`Policy::Fixed`]: root's ids give root's bits, and no capability more.
+fn permission_by_policy(policy: Policy, inode: &Inode, credentials: &Credentials, mask: u32) -> Option<Result<()>> {
+    if policy == Policy::Ordinary {
+        return None;
+    }
+    let mode = inode.attributes.lock().mode;
+    let bits = match () {
+        () if credentials.effective_uid == 0 => mode >> 6,
+        () if credentials.in_effective_group(0) => mode >> 3,
+        () => mode,
+    };
+    Some(if mask & !bits & 7 == 0 { Ok(()) } else { Err(Errno::ACCES) })
+}
+
 /// A directory whose names are all in a table.
 pub struct TableDirectory {
     /// The names.
     pub entries: &'static [Entry],
+    /// For it and everything below.
+    pub policy: Policy,
 }
 
 impl InodeOps for TableDirectory {
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
         let entry = self.entries.iter().find(|entry| entry.name.as_bytes() == name).ok_or(Errno::NOENT)?;
-        Ok(entry.inode(&dir.superblock))
+        Ok(entry.inode(&dir.superblock, self.policy))
     }
 
     fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
-        change_attributes(inode, change)
+        change_by_policy(self.policy, inode, change)
+    }
+
+    fn permission(&self, inode: &Inode, credentials: &Credentials, mask: u32) -> Option<Result<()>> {
+        permission_by_policy(self.policy, inode, credentials, mask)
     }
 
     fn open(&self, _inode: &Arc<Inode>, _path: &Path, _flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
@@ -341,18 +376,25 @@ impl<'a> Listing<'a> {
 }
 
 /// A file of a table.
-struct TableFile(&'static Entry);
+struct TableFile {
+    entry: &'static Entry,
+    policy: Policy,
+}
 
 impl InodeOps for TableFile {
     fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
-        change_attributes(inode, change)
+        change_by_policy(self.policy, inode, change)
+    }
+
+    fn permission(&self, inode: &Inode, credentials: &Credentials, mask: u32) -> Option<Result<()>> {
+        permission_by_policy(self.policy, inode, credentials, mask)
     }
 
     fn open(&self, _inode: &Arc<Inode>, _path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
-        if let Kind::Opened(open) = self.0.kind {
+        if let Kind::Opened(open) = self.entry.kind {
             return open(flags);
         }
-        Ok(GeneratedFile::new(Arc::new(TableContent(self.0))))
+        Ok(GeneratedFile::new(Arc::new(TableContent(self.entry))))
     }
 }
 

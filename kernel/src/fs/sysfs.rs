@@ -3,7 +3,7 @@
 use crate::dev::{ramdisk, registry};
 use crate::errno::Errno;
 use crate::errno::Result;
-use crate::fs::generated::{Entry, TableDirectory, Text, directory_links, make_inode};
+use crate::fs::generated::{Entry, Policy, TableDirectory, Text, directory_links, make_inode};
 use crate::fs::superblock::{ActiveSuperBlock, FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
 use crate::fs::{FileType, OpenFile, SuperBlock};
 use crate::put_line;
@@ -212,7 +212,13 @@ impl FileSystemType for SysFs {
 
 fn make() -> ActiveSuperBlock {
     let superblock = SuperBlock::new(&TYPE, 0, UserNamespace::initial(), None, Arc::new(SysFsSuper));
-    let top = make_inode(&superblock, ROOT_NUMBER, FileType::Directory, 0o555, Arc::new(TableDirectory { entries: TOP }));
+    let top = make_inode(
+        &superblock,
+        ROOT_NUMBER,
+        FileType::Directory,
+        0o555,
+        Arc::new(TableDirectory { entries: TOP, policy: Policy::Ordinary }),
+    );
     top.attributes.lock().links = directory_links(TOP);
     superblock.set_root(top);
     ActiveSuperBlock::new(superblock)

@@ -137,7 +137,7 @@ fn check_set_tid(request: &CloneRequest, namespaces: &Namespaces) -> Result<()> 
     }
     let namespace = &namespaces.pid_for_children;
     let valid = request.set_tid.len() <= namespace.level + 1
-        && request.set_tid.iter().all(|number| (1..super::pid::PID_MAX).contains(number))
+        && request.set_tid.iter().all(|number| (1..super::pid::pid_max()).contains(number))
         // The first process of a namespace is number 1.
         && (namespace.len() > 0 || request.set_tid[0] == 1);
     if !valid {

@@ -42,6 +42,7 @@ static PREPARE: crate::sync::Once<fn()> = crate::sync::Once::new();
 
 fn make_first(root: Path, mounts: Arc<MountNamespace>) -> Result<Arc<Thread>> {
     let id = Pid::allocate(&PidNamespace::initial(), &[])?;
+    let idle = Pid::idle();
     let process = Process::new(ProcessParts {
         id: id.clone(),
         address_space: Some(AddressSpace::new()?),
@@ -54,8 +55,8 @@ fn make_first(root: Path, mounts: Arc<MountNamespace>) -> Result<Arc<Thread>> {
             children: Vec::new(),
             threads: Vec::new(),
             live_threads: 0,
-            group: id.clone(),
-            session: id.clone(),
+            group: idle.clone(),
+            session: idle,
             terminal: None,
             zombie: None,
         },

@@ -14,8 +14,20 @@ use alloc::{
 use core::ops::Bound;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Numbers run from 1 to one below this (`/proc/sys/kernel/pid_max`'s default).
-pub const PID_MAX: u32 = 32768;
+/// Numbers run from 1 to one below this (`/proc/sys/kernel/pid_max`).
+static PID_MAX: AtomicU32 = AtomicU32::new(32768);
+/// What `pid_max` may be set to (`proc(5)`): below are the numbers of the kernel's first threads, above no identity fits.
+pub const PID_MAX_BOUNDS: core::ops::RangeInclusive<u32> = 301..=4_194_304;
+
+/// One more than the highest number that is given out.
+pub fn pid_max() -> u32 {
+    PID_MAX.load(Ordering::Relaxed)
+}
+
+/// Changes [`pid_max`] to a value within [`PID_MAX_BOUNDS`]. Numbers above it that are in use stay.
+pub fn set_pid_max(pid_max: u32) {
+    PID_MAX.store(pid_max.clamp(*PID_MAX_BOUNDS.start(), *PID_MAX_BOUNDS.end()), Ordering::Relaxed);
+}
 /// Where the numbering goes on once it has come round.
 const RESERVED: u32 = 300;
 /// How deep namespaces nest (`pid_namespaces(7)`).
@@ -138,7 +150,7 @@ impl PidNamespace {
         }
         let start = numbers.last + 1;
         let free = |mut range: core::ops::Range<u32>, used: &BTreeMap<u32, Arc<Pid>>| range.find(|n| !used.contains_key(n));
-        let number = free(start..PID_MAX, &numbers.used)
+        let number = free(start..pid_max(), &numbers.used)
             .or_else(|| free(RESERVED.min(start)..start, &numbers.used))
             .or_else(|| free(1..RESERVED.min(start), &numbers.used))
             .ok_or(Errno::AGAIN)?;
@@ -186,6 +198,12 @@ impl Pid {
             namespace.numbers.lock().used.insert(*number, pid.clone());
         }
         Ok(pid)
+    }
+
+    /// What the group and the session of the first process go by: the number 0, of the idle task, as on Linux. So init leads neither.
+    pub(in crate::task) fn idle() -> Arc<Self> {
+        let numbers = Vec::from([(PidNamespace::initial(), 0)]);
+        Arc::new(Self { numbers, users: SpinLock::default(), exits: Arc::new(WaitQueue::new()) })
     }
 
     /// The namespace that it lives in.

@@ -2,7 +2,7 @@
 
 use crate::errno::Result;
 use crate::fs::OpenFile;
-use crate::fs::generated::{Entry, TableDirectory, Text};
+use crate::fs::generated::{Entry, Policy, TableDirectory, Text};
 use crate::put_line;
 
 static ENTRIES: &[Entry] = &[
@@ -29,7 +29,7 @@ pub(super) static SYSVIPC: &[Entry] = &[Entry::file("msg", messages), Entry::fil
 
 /// The directory of a task.
 pub(super) fn directory() -> TableDirectory {
-    TableDirectory { entries: ENTRIES }
+    TableDirectory { entries: ENTRIES, policy: Policy::Ordinary }
 }
 
 fn empty(_file: &OpenFile, _text: &mut Text) -> Result<()> {

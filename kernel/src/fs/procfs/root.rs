@@ -4,7 +4,7 @@ use super::process::{Scope, TaskNode};
 use super::{Hiding, ProcSuper, net, sysctl, system, system_memory};
 use crate::dev::kmsg_device;
 use crate::errno::{Errno, Result};
-use crate::fs::generated::{Entry, Listing, change_attributes, directory_links, make_inode};
+use crate::fs::generated::{Entry, Kind, Listing, Policy, change_attributes, directory_links, make_inode};
 use crate::fs::inode::AttributeChange;
 use crate::fs::{FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path};
 use crate::mm::IoBuffer;
@@ -93,7 +93,13 @@ impl InodeOps for Root {
             return Err(Errno::NOENT);
         }
         let entry = ENTRIES.iter().find(|entry| entry.name.as_bytes() == name).ok_or(Errno::NOENT)?;
-        Ok(entry.inode(superblock))
+        let policy = if name == b"sys" { Policy::Fixed } else { Policy::Ordinary };
+        let inode = entry.inode(superblock, policy);
+        if let Kind::Link(target) = entry.kind {
+            // The links to the reader's own files show the length of what they say.
+            inode.attributes.lock().size_bytes = target.len() as u64;
+        }
+        Ok(inode)
     }
 
     fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {

@@ -37,12 +37,17 @@ impl Costs {
         }
     }
 
-    fn put(&self, text: &mut Text) {
-        let dirty = self.shared_dirty + self.private_dirty;
+    /// The rows; the sums over all areas also tell the parts of Pss.
+    fn put(&self, text: &mut Text, with_parts: bool) {
+        put_row(text, "Rss", self.resident);
+        put_row(text, "Pss", self.resident);
+        put_row(text, "Pss_Dirty", self.shared_dirty + self.private_dirty);
+        if with_parts {
+            put_row(text, "Pss_Anon", self.anonymous);
+            put_row(text, "Pss_File", self.resident - self.anonymous);
+            put_row(text, "Pss_Shmem", 0);
+        }
         let rows = [
-            ("Rss", self.resident),
-            ("Pss", self.resident),
-            ("Pss_Dirty", dirty),
             ("Shared_Clean", self.shared_clean),
             ("Shared_Dirty", self.shared_dirty),
             ("Private_Clean", self.private_clean),
@@ -81,7 +86,7 @@ pub(super) fn smaps(view: &View<'_>, text: &mut Text) -> Result<()> {
         put_row(text, "MMUPageSize", PAGE_KIB);
         let mut costs = Costs::default();
         costs.add(area);
-        costs.put(text);
+        costs.put(text, false);
         put_line!(text, "THPeligible:           0");
         put!(text, "VmFlags:");
         for (protection, flag) in [(Protection::READ, "rd"), (Protection::WRITE, "wr"), (Protection::EXEC, "ex")] {
@@ -89,7 +94,10 @@ pub(super) fn smaps(view: &View<'_>, text: &mut Text) -> Result<()> {
                 put!(text, " {flag}");
             }
         }
-        put_line!(text, "{} mr mw me{} ", if area.shared { " sh" } else { "" }, if area.label == "[stack]" { " gd ac" } else { " ac" });
+        put!(text, "{} mr mw me", if area.shared { " sh" } else { "" });
+        put!(text, "{}", if area.label == "[stack]" { " gd" } else { "" });
+        let accounted = !area.shared && area.protection.contains(Protection::WRITE);
+        put_line!(text, "{} sd ", if accounted { " ac" } else { "" });
     });
     Ok(())
 }
@@ -111,7 +119,7 @@ pub(super) fn rollup(view: &View<'_>, text: &mut Text) -> Result<()> {
         text.0.push(b' ');
     }
     put_line!(text, "[rollup]");
-    costs.put(text);
+    costs.put(text, true);
     Ok(())
 }
 

@@ -8,11 +8,12 @@ use crate::task::accounting::{TICK_NS, Usage};
 use crate::task::user_namespace::MapKind;
 use crate::task::{Capabilities, Credentials, current, oom, scheduler};
 use crate::{put, put_line};
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general::*;
 
+/// `PF_RANDOMIZE` of Linux, the only one of its task flags that every program here has: its address space is laid out at random.
+const RANDOMIZED: u32 = 0x40_0000;
 const NANOSECONDS_PER_MICROSECOND: u64 = 1000;
 
 /// What the state letters of `/proc/PID/stat` stand for in `status`.
@@ -45,8 +46,8 @@ pub(super) fn stat(view: &View<'_>, text: &mut Text) -> Result<()> {
     put!(text, " {} {}", process.group().number_in(namespace), process.session().number_in(namespace));
     put!(text, " {}", terminal.as_ref().map_or(0, |terminal| terminal.device()));
     put!(text, " {}", foreground.map_or(-1, |group| i64::from(group.number_in(namespace))));
-    // No task flags; no major faults: nothing is paged in from a device.
-    put!(text, " 0 {} {} 0 0", usage.minor_faults, children.minor_faults);
+    // No major faults: nothing is paged in from a device.
+    put!(text, " {RANDOMIZED} {} {} 0 0", usage.minor_faults, children.minor_faults);
     put!(text, " {} {}", usage.user_ns / TICK_NS, usage.system_ns / TICK_NS);
     put!(text, " {} {}", children.user_ns / TICK_NS, children.system_ns / TICK_NS);
     let nice = i64::from(thread.nice());
@@ -121,12 +122,9 @@ pub(super) fn status(view: &View<'_>, text: &mut Text) -> Result<()> {
     put_line!(text, "TracerPid:\t0");
     put_ids(view, text);
     put_line!(text, "FDSize:\t{}", descriptor_slots(view));
-    put!(text, "Groups:\t");
     let credentials = thread.credentials();
-    for group in &credentials.groups {
-        put!(text, "{} ", view.reader.user_namespace.shown_gid(*group));
-    }
-    put_line!(text, "");
+    let groups: Vec<String> = credentials.groups.iter().map(|group| format!("{}", view.reader.user_namespace.shown_gid(*group))).collect();
+    put_line!(text, "Groups:\t{} ", groups.join(" "));
     for (name, id) in [("NStgid", process.id.clone()), ("NSpid", thread.pid()), ("NSpgid", process.group()), ("NSsid", process.session())] {
         put!(text, "{name}:");
         for number in id.numbers_from(namespace) {
@@ -143,6 +141,7 @@ pub(super) fn status(view: &View<'_>, text: &mut Text) -> Result<()> {
     put_line!(text, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t00000000,00000001\nMems_allowed_list:\t0");
     put_line!(text, "voluntary_ctxt_switches:\t{}", usage.voluntary_switches);
     put_line!(text, "nonvoluntary_ctxt_switches:\t{}", usage.involuntary_switches);
+    put_line!(text, "x86_Thread_features:\t\nx86_Thread_features_locked:\t");
     Ok(())
 }
 
@@ -246,7 +245,7 @@ pub(super) fn sched(view: &View<'_>, text: &mut Text) -> Result<()> {
     let usage = thread.usage();
     let run_time = usage.total_ns();
     let switches = usage.voluntary_switches + usage.involuntary_switches;
-    put_line!(text, "{:<45}:{:>21}.{:06}", "se.sum_exec_runtime", run_time / 1_000_000, run_time % 1_000_000);
+    put_line!(text, "{:<45}:{:>14}.{:06}", "se.sum_exec_runtime", run_time / 1_000_000, run_time % 1_000_000);
     put_line!(text, "{:<45}:{switches:>21}", "nr_switches");
     put_line!(text, "{:<45}:{:>21}", "nr_voluntary_switches", usage.voluntary_switches);
     put_line!(text, "{:<45}:{:>21}", "nr_involuntary_switches", usage.involuntary_switches);
@@ -262,9 +261,8 @@ pub(super) fn schedstat(view: &View<'_>, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
-/// `autogroup`: scheduling is not grouped; this is what Linux shows for the root group.
-pub(super) fn autogroup(view: &View<'_>, text: &mut Text) -> Result<()> {
-    put_line!(text, "/autogroup-{} nice 0", view.process().session().number_in(view.namespace));
+/// `autogroup`: empty, as Linux shows it for what is in no group.
+pub(super) fn autogroup(_view: &View<'_>, _text: &mut Text) -> Result<()> {
     Ok(())
 }
 

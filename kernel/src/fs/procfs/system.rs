@@ -9,15 +9,11 @@ use crate::fs::{OpenFile, lock};
 use crate::task::accounting::TICK_NS;
 use crate::task::accounting::Usage;
 use crate::task::pid::PidNamespace;
+use crate::task::uts::{OS_RELEASE, OS_VERSION};
 use crate::task::{scheduler, views};
 use crate::time::clock;
 use crate::{put, put_line};
 use core::sync::atomic::Ordering;
-
-/// What `uname -r` says.
-pub const OS_RELEASE: &str = "6.6.87-graft";
-/// What `uname -v` says.
-pub const OS_VERSION: &str = "#1 SMP PREEMPT_DYNAMIC";
 
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 

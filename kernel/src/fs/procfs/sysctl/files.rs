@@ -13,7 +13,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::directory("binfmt_misc", &[]),
     Entry::file("dentry-state", |_, text| put_zeros(text, "0\t0\t45\t0\t0\t0")),
     Entry::variable("dir-notify-enable", &Fixed("1")),
-    Entry::directory("epoll", &[Entry::variable("max_user_watches", &Fixed("229376"))]),
+    Entry::directory("epoll", &[Entry::variable("max_user_watches", &Fixed("262144"))]),
     Entry::variable("file-max", &Fixed("9223372036854775807")),
     Entry::file("file-nr", |_, text| put_zeros(text, "0\t0\t9223372036854775807")),
     Entry::file("inode-nr", |_, text| put_zeros(text, "0\t0")),
@@ -39,7 +39,7 @@ pub(super) static ENTRIES: &[Entry] = &[
 static INOTIFY: &[Entry] = &[
     Entry::variable("max_queued_events", &Fixed("16384")),
     Entry::variable("max_user_instances", &Fixed("128")),
-    Entry::variable("max_user_watches", &Fixed("8192")),
+    Entry::variable("max_user_watches", &Fixed("65536")),
 ];
 
 static MESSAGE_QUEUES: &[Entry] = &[

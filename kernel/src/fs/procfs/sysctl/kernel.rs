@@ -5,14 +5,14 @@ use crate::dev::{kmsg, random};
 use crate::errno::{Errno, Result};
 use crate::fs::OpenFile;
 use crate::fs::devpts;
-use crate::fs::generated::{Entry, Text};
+use crate::fs::generated::{Entry, Text, Variable};
 use crate::fs::procfs::status::parse_number;
-use crate::fs::procfs::system::{OS_RELEASE, OS_VERSION};
 use crate::fs::procfs::user_limits;
 use crate::put_line;
 use crate::sync::Once;
-use crate::task::current;
 use crate::task::namespaces::UtsNames;
+use crate::task::uts::{OS_RELEASE, OS_TYPE, OS_VERSION};
+use crate::task::{current, pid};
 use alloc::{string::String, vec::Vec};
 
 pub(super) static ENTRIES: &[Entry] = &[
@@ -35,13 +35,13 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("nmi_watchdog", &Fixed("0")),
     Entry::writable("ns_last_pid", show_last_pid, |_, _| Err(Errno::PERM)).with_mode(0o666),
     Entry::file("osrelease", |_, text| put_text(text, OS_RELEASE)),
-    Entry::file("ostype", |_, text| put_text(text, "Linux")),
+    Entry::file("ostype", |_, text| put_text(text, OS_TYPE)),
     Entry::variable("overflowgid", &Fixed("65534")),
     Entry::variable("overflowuid", &Fixed("65534")),
     Entry::writable("panic", show_panic, |_, bytes| same_number(bytes, panic_seconds())),
     Entry::variable("panic_on_oops", &Fixed("1")),
     Entry::variable("perf_event_paranoid", &Fixed("2")),
-    Entry::variable("pid_max", &Fixed("32768")),
+    Entry::variable("pid_max", &PidMax),
     Entry::variable("print-fatal-signals", &Fixed("0")),
     Entry::writable("printk", show_printk, set_printk),
     Entry::variable("printk_delay", &Fixed("0")),
@@ -92,6 +92,24 @@ static RANDOM: &[Entry] = &[
 
 /// Whether `syslog(2)` and `/dev/kmsg` are for `CAP_SYSLOG` only.
 pub static DMESG_RESTRICT: Number = Number::new(0, 0, 1);
+
+/// `pid_max`.
+struct PidMax;
+
+impl Variable for PidMax {
+    fn show(&self, text: &mut Text) {
+        put_line!(text, "{}", pid::pid_max());
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<()> {
+        let value = u32::try_from(parse_number(bytes)?).map_err(|_| Errno::INVAL)?;
+        if !pid::PID_MAX_BOUNDS.contains(&value) {
+            return Err(Errno::INVAL);
+        }
+        pid::set_pid_max(value);
+        Ok(())
+    }
+}
 
 fn put_number(text: &mut Text, value: i64) -> Result<()> {
     put_line!(text, "{value}");

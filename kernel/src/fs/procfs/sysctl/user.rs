@@ -1,5 +1,6 @@
 //! `/proc/sys/user`: how many namespaces a user may have (`namespaces(7)`).
 
+use super::Fixed;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text, Variable};
 use crate::fs::procfs::status::parse_number;
@@ -8,6 +9,8 @@ use crate::put_line;
 
 pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("max_cgroup_namespaces", &NamespaceMax),
+    Entry::variable("max_inotify_instances", &Fixed("128")),
+    Entry::variable("max_inotify_watches", &Fixed("65536")),
     Entry::variable("max_ipc_namespaces", &NamespaceMax),
     Entry::variable("max_mnt_namespaces", &NamespaceMax),
     Entry::variable("max_net_namespaces", &NamespaceMax),
