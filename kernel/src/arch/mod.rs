@@ -18,7 +18,7 @@ pub mod start_info;
 mod switch;
 mod trap;
 
-pub use stack::KernelStack;
+pub use stack::{KernelStack, STACK_BYTES};
 pub use switch::{KernelContext, switch};
 pub use trap::{FloatingPoint, Trap, UserContext, idle};
 

@@ -5,7 +5,7 @@ use crate::fs::inode::{AttributeChange, Timestamp};
 use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::{self, WriteAccess};
 use crate::fs::permission::{self, Access, GROUP_EXECUTE, SET_GID, SET_UID};
-use crate::fs::{Attributes, FileType, Inode, OpenFile, OpenFlags, Path, file};
+use crate::fs::{Attributes, Dentry, FileType, Inode, OpenFile, OpenFlags, Path, file};
 use crate::task::{Capabilities, Credentials};
 use crate::time::clock;
 use alloc::sync::Arc;
@@ -91,6 +91,21 @@ fn change_held(
     Ok(())
 }
 
+/// What inotify(7) calls a change.
+fn event_of(change: &AttributeChange) -> Mask {
+    let mut mask = Mask::empty();
+    mask.set(Mask::MODIFY, change.size_bytes.is_some());
+    let by_owner = change.size_bytes.is_none() && change.mode.is_some() || change.uid.is_some() || change.gid.is_some();
+    match (change.accessed, change.modified) {
+        _ if by_owner => mask |= Mask::ATTRIB,
+        (Some(_), Some(_)) => mask |= Mask::ATTRIB,
+        (Some(_), None) => mask |= Mask::ACCESS,
+        (None, Some(_)) => mask |= Mask::MODIFY,
+        (None, None) => {}
+    }
+    mask
+}
+
 /// `chmod(2)`: by the owner or with `CAP_FOWNER`. Somebody outside the file's group cannot set its set-group-id bit.
 pub fn change_mode(path: &Path, mode: u32) -> Result<()> {
     change(path, |attributes, credentials, inode| {
@@ -167,7 +182,7 @@ pub fn truncate(path: &Path, len_bytes: u64) -> Result<()> {
     let _access = WriteAccess::take(path)?;
     permission::check(&inode, &crate::task::current().credentials(), Access::WRITE)?;
     inode.take_write_access()?;
-    let result = set_len(&inode, len_bytes);
+    let result = set_len(path.dentry(), &inode, len_bytes);
     inode.release_write_access();
     result
 }
@@ -181,11 +196,11 @@ pub fn truncate_open(file: &OpenFile, len_bytes: u64) -> Result<()> {
 }
 
 /// Changes the length, as `truncate` and `O_TRUNC` do; the caller has write access.
-pub fn set_len(inode: &Arc<Inode>, len_bytes: u64) -> Result<()> {
+pub fn set_len(dentry: &Dentry, inode: &Arc<Inode>, len_bytes: u64) -> Result<()> {
     if len_bytes > inode.ops.attributes(inode)?.size_bytes {
         file::check_len(len_bytes)?;
     }
-    change_held(inode, |attributes, credentials, _| {
+    change_held(dentry, inode, |attributes, credentials, _| {
         let has_set_ids = attributes.mode & SET_UID != 0 || attributes.mode & (SET_GID | GROUP_EXECUTE) == SET_GID | GROUP_EXECUTE;
         let strips = has_set_ids && !credentials.capable(Capabilities::FSETID);
         let mode = strips.then(|| permission::without_set_ids(attributes, credentials));

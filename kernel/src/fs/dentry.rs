@@ -4,7 +4,7 @@
 //! once; the [`RECENT`] ring keeps the last few thousand dentries that were made, positive and negative, and thereby bounds the
 //! cache. Filesystems that live in memory keep their names in their inodes, not here.
 
-use crate::fs::{FileType, Inode, SuperBlock};
+use crate::fs::{FileType, Inode, SuperBlock, inotify};
 use crate::sync::{RwLock, SpinLock};
 use alloc::{
     collections::BTreeMap,
@@ -196,7 +196,7 @@ impl Dentry {
 
     /// Takes the name away: the file was removed, or the cache found it stale. Who holds the dentry still reaches the inode.
     pub(in crate::fs) fn unhash(self: &Arc<Self>) {
-        let _names = RENAME.write();
+        let names = RENAME.write();
         self.unhashed.store(true, Ordering::Relaxed);
         let (parent, name) = {
             let place = self.place.lock();
@@ -205,7 +205,7 @@ impl Dentry {
         if let Some(parent) = parent {
             forget_child(&parent, &name, Arc::as_ptr(self));
         }
-        drop(_names);
+        drop(names);
         self.leave_recent();
     }
 
@@ -287,6 +287,13 @@ pub fn forget_superblock(superblock: &Arc<SuperBlock>) {
 impl Drop for Dentry {
     /// A deep tree's last leaf takes its whole line of ancestors along: one after the other, not one inside the other.
     fn drop(&mut self) {
+        let unhashed = *self.unhashed.get_mut();
+        if let Some(inode) = self.inode.get_mut().take()
+            && unhashed
+            && inode.attributes.lock().links == 0
+        {
+            inotify::deleted(&inode);
+        }
         let mut next = self.detach();
         while let Some(dentry) = next {
             next = Arc::into_inner(dentry).and_then(|mut last| last.detach());

@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::inotify::{self, Mask};
 use crate::fs::{FileType, OpenFile, OpenFlags};
-use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
+use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, USER_END};
 use crate::task::current;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as sys;
@@ -38,8 +38,7 @@ pub fn bounded_segments(raw: Vec<[u64; 2]>) -> Result<Vec<(u64, usize)>> {
             return Err(Errno::INVAL);
         }
         let end = address.checked_add(len).ok_or(Errno::FAULT)?;
-        // `access_ok` of Linux 6.6 looks at the sign bit only; what else cannot be reached, the copy finds.
-        if end > i64::MAX as u64 {
+        if end > USER_END && len > 0 {
             return Err(Errno::FAULT);
         }
         let len = usize::try_from(len).map_or(room, |len| len.min(room));
@@ -68,7 +67,7 @@ pub fn read(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u32
     }
     check_flags(file, flags, false)?;
     let mut buffer = IoBuffer::user(segments);
-    transfer(file, at, |file, offset| {
+    let count = transfer(file, at, |file, offset| {
         if buffer.remaining() == 0 && file.inode.file_type == FileType::Regular {
             return Ok(0);
         }
@@ -200,7 +199,9 @@ pub fn allocate(file: &OpenFile, mode: u32, offset: i64, len: i64) -> Result<()>
     if offset.checked_add(len).is_none() {
         return Err(Errno::FBIG);
     }
-    file.ops.allocate(file, mode, offset as u64, len as u64)
+    file.ops.allocate(file, mode, offset as u64, len as u64)?;
+    inotify::file_event(file.path.dentry(), &file.inode, Mask::MODIFY);
+    Ok(())
 }
 
 /// `readahead(2)` is for files with pages that were opened for reading.

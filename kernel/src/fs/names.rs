@@ -279,12 +279,16 @@ pub fn rename(old_fd: i32, old_name: &[u8], new_fd: i32, new_name: &[u8], flags:
     }
     let (from, to) = (&old.last.name, &new.last.name);
     old.directory.ops.rename(&old.directory, from, &source, &new.directory, to, target.as_ref(), flags)?;
+    inotify::moved(&old.directory, from, &new.directory, to, &source);
     if exchanges {
         dentries.0.exchange(&dentries.1);
         if let Some(target) = &target {
             inotify::moved(&new.directory, to, &old.directory, from, target);
         }
         return Ok(());
+    }
+    if let Some(target) = &target {
+        inotify::inode_event(target, Mask::ATTRIB);
     }
     // The victim, or the negative dentry of the new name, makes room.
     dentries.1.unhash();

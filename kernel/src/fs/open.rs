@@ -154,9 +154,7 @@ fn create_or_existing(walk: &mut Walk, last: &Last, how: OpenHow) -> Result<Opti
     names::require_creatable(parent.dentry(), &directory, &credentials)?;
     let mode = how.mode & !crate::task::current().fs().umask();
     let attributes = permission::new_file_attributes(&directory, &credentials, mode, false)?;
-    let created = directory.ops.create(&directory, &last.name, FileType::Regular, attributes, 0);
-    // Where nothing can be made at all, opening says so in other words than mknod(2) does.
-    let inode = created.map_err(|error| if error == Errno::PERM { Errno::ACCES } else { error })?;
+    let inode = directory.ops.create(&directory, &last.name, FileType::Regular, attributes, 0)?;
     dentry.instantiate(inode.clone());
     drop(changes);
     inotify::entry_event(&directory, &last.name, &inode, Mask::CREATE);
@@ -229,7 +227,7 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
         if !takes_write_access {
             file.inode.take_write_access()?;
         }
-        let result = attributes::set_len(&file.inode, 0);
+        let result = attributes::set_len(file.path.dentry(), &file.inode, 0);
         if !takes_write_access {
             file.inode.release_write_access();
         }

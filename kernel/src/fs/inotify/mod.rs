@@ -331,6 +331,14 @@ pub fn file_event(dentry: &Dentry, inode: &Inode, mask: Mask) {
     tell(inode, mask, b"", 0);
 }
 
+/// Something was done to a file that its directory does not hear of: the number of its names changed (`IN_ATTRIB`).
+pub fn inode_event(inode: &Inode, mask: Mask) {
+    if nobody_watches() {
+        return;
+    }
+    tell(inode, mask | directory_mark(inode), b"", 0);
+}
+
 /// A name was made in a directory (`IN_CREATE`) or taken away (`IN_DELETE`).
 pub fn entry_event(directory: &Inode, name: &[u8], target: &Inode, mask: Mask) {
     if nobody_watches() {
