@@ -153,7 +153,8 @@ impl<V: Vfs> Mount<V> {
         }
     }
 
-    /// What a clone of this mount with another root starts from: flags, locks, source and id mapping are inherited (B2, K2, N2).
+    /// What a clone of this mount with another root starts from: flags, locks, source and id mapping are inherited (B2, K2, N2);
+    /// where there are no locks, as in a namespace that was never handed over, there are none in the clone (K9).
     pub(crate) fn blank(&self, root: V::Dentry) -> Blank<V> {
         Blank {
             root,

@@ -352,13 +352,15 @@ mkdir u b p; tmpfs U u; mkdir u/n; tmpfs N u/n; make-unbindable u/n; move u b �
 }
 
 /// E31: make-rshared numbers groups in pre-order; mixed tree
+///
+/// The source `MM` has another name in the spec, which reads like a rule.
 #[test]
 fn e31_make_rshared_numbers_groups_in_pre_order_mixed_tree() {
     run("
-mkdir a; tmpfs A a; mkdir a/1 a/2; tmpfs M1 a/1; mkdir a/1/1; tmpfs M11 a/1/1; tmpfs M2 a/2; make-rshared a
-⇒ a=A S1; a/1=M1 S2; a/1/1=M11 S3; a/2=M2 S4
+mkdir a; tmpfs A a; mkdir a/1 a/2; tmpfs M1 a/1; mkdir a/1/1; tmpfs MM a/1/1; tmpfs M2 a/2; make-rshared a
+⇒ a=A S1; a/1=M1 S2; a/1/1=MM S3; a/2=M2 S4
 make-rslave a
-⇒ a=A; a/1=M1; a/1/1=M11; a/2=M2
+⇒ a=A; a/1=M1; a/1/1=MM; a/2=M2
 ");
 }
 

@@ -18,7 +18,7 @@ fn a_second_mount_goes_on_top_of_the_first() {
     assert_eq!(task.table(), "a=A; ^a=B; ^^a=C");
 }
 
-/// F9: errors of the place, each by its rule.
+/// F9, F16: errors of the place, each by its rule.
 #[test]
 fn places_that_cannot_be_mounted_on() {
     let task = world_with(&["a", "gone"]);

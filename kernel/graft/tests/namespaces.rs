@@ -94,7 +94,7 @@ fn too_many() {
     });
 }
 
-/// N8, N9: a namespace ends with its last pin; nothing is propagated, but slaves elsewhere are handed on.
+/// N8, N9, U19: a namespace ends with its last pin; nothing is propagated, but slaves elsewhere are handed on.
 #[test]
 fn the_end_of_a_namespace() {
     let task = world_with(&["a"]);

@@ -30,7 +30,7 @@ fn mount_of_kind(kind: &str) -> Task {
     task
 }
 
-/// C3, C5, O10: every row and column. What the mount is afterwards, and its peer where it has one.
+/// C3, C5, C6, O10, O11: every row and column. What the mount is afterwards, and its peer where it has one.
 #[test]
 fn the_table_of_transitions() {
     let rows: [(&str, [&str; 4]); 7] = [
