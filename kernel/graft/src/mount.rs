@@ -33,6 +33,8 @@ bitflags! {
         const REMOVED = 0x40;
         /// Transient: a counterpart that may be unmounted with it (U10).
         const CANDIDATE = 0x80;
+        /// Transient: a mount of that set whose receivers were all visited from another one of it (U10).
+        const VISITED = 0x200;
     }
 }
 

@@ -192,26 +192,45 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// U10: whatever is attached where a receiver would have the counterpart of a mount of the tree.
+    ///
+    /// A mount of the tree that turns up as a counterpart of another one needs no visit of its own: its parent is a receiver of the
+    /// other's parent, so their receivers are the same or fewer. Without that a stack of n peers would cost n * n.
     fn mark_candidates(&mut self, tree: Option<MountSlot<V>>) -> Chain<V> {
         let mut candidates = Chain::new();
         let mut next = tree;
         while let Some(mount) = next {
             next = self.mounts[mount].chain;
-            let (Some(parent), Some(key)) = (self.mounts[mount].parent, self.mountpoint_key(mount)) else {
-                continue;
-            };
-            let mut receivers = Receivers::of(self, parent);
-            while let Some(receiver) = receivers.next(self) {
-                let Some(copy) = self.attached_at(receiver.mount, key) else {
-                    continue;
-                };
-                if !self.mounts[copy].state.intersects(State::REMOVED | State::CANDIDATE) {
-                    self.mounts[copy].state |= State::CANDIDATE;
-                    candidates.push(self, copy);
-                }
+            if !self.mounts[mount].state.contains(State::VISITED) {
+                self.mark_counterparts(mount, &mut candidates);
             }
         }
+        let mut next = tree;
+        while let Some(mount) = next {
+            next = self.mounts[mount].chain;
+            self.mounts[mount].state -= State::VISITED;
+        }
         candidates
+    }
+
+    fn mark_counterparts(&mut self, mount: MountSlot<V>, candidates: &mut Chain<V>) {
+        let (Some(parent), Some(key)) = (self.mounts[mount].parent, self.mountpoint_key(mount)) else {
+            return;
+        };
+        // What shadows this mount (O5) is a counterpart for the others, though not for this one: they are visited then.
+        let stands_for_others = !self.mounts[mount].state.contains(State::SHADOW_PAIR);
+        let mut receivers = Receivers::of(self, parent);
+        while let Some(receiver) = receivers.next(self) {
+            let Some(copy) = self.attached_at(receiver.mount, key) else {
+                continue;
+            };
+            let state = &mut self.mounts[copy].state;
+            if state.contains(State::REMOVED) {
+                state.set(State::VISITED, stands_for_others || state.contains(State::VISITED));
+            } else if !state.contains(State::CANDIDATE) {
+                *state |= State::CANDIDATE;
+                candidates.push(self, copy);
+            }
+        }
     }
 
     /// U11, X3, X5: takes the mark from candidates that must stay, until none is left that must; one that stays is no error (U12). Returns how many toppers will
