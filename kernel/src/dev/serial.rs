@@ -4,9 +4,12 @@ use crate::arch::interrupts;
 use crate::sync::SpinLock;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use uart_16550::SerialPort;
+use x86_64::instructions::port::Port;
 
 /// I/O port of COM1.
 const COM1: u16 = 0x3f8;
+/// Bytes that the transmitter queues once it is empty.
+const FIFO_BYTES: usize = 16;
 
 static PORT: SpinLock<Option<SerialPort>> = SpinLock::new(None);
 
@@ -24,8 +27,15 @@ pub fn init() {
 /// Sends bytes as they are (no newline translation: that is the terminal's).
 pub fn write_bytes(bytes: &[u8]) {
     if let Some(port) = PORT.lock().as_mut() {
-        for &byte in bytes {
-            port.send_raw(byte);
+        for burst in bytes.chunks(FIFO_BYTES) {
+            let Some((&first, rest)) = burst.split_first() else { break };
+            // The crate waits for the transmitter to be empty; then the FIFO has room for all of the burst.
+            port.send_raw(first);
+            let mut data = Port::<u8>::new(COM1);
+            for &byte in rest {
+                // SAFETY: the transmit register of the port that this file owns.
+                unsafe { data.write(byte) };
+            }
         }
     }
 }

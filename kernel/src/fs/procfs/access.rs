@@ -10,12 +10,22 @@ const DUMPABLE: u32 = 1;
 
 /// `PTRACE_MODE_READ_FSCREDS` by the current thread. `EPERM` if not.
 pub(super) fn may_read(target: &Arc<Thread>) -> Result<()> {
+    let own = current().credentials();
+    may_access(target, own.filesystem_uid, own.filesystem_gid)
+}
+
+/// `PTRACE_MODE_ATTACH_REALCREDS` by the current thread, as `process_vm_readv(2)` asks. `EPERM` if not.
+pub(crate) fn may_attach(target: &Arc<Thread>) -> Result<()> {
+    let own = current().credentials();
+    may_access(target, own.uid, own.gid)
+}
+
+fn may_access(target: &Arc<Thread>, uid: u32, gid: u32) -> Result<()> {
     let caller = current();
     if Arc::ptr_eq(&caller.process, &target.process) {
         return Ok(());
     }
     let (own, theirs) = (caller.credentials(), target.credentials());
-    let (uid, gid) = (own.filesystem_uid, own.filesystem_gid);
     let same_ids = [theirs.uid, theirs.effective_uid, theirs.saved_uid].iter().all(|id| *id == uid)
         && [theirs.gid, theirs.effective_gid, theirs.saved_gid].iter().all(|id| *id == gid);
     let may_trace = own.capable_in(Capabilities::SYS_PTRACE, &theirs.user_namespace);

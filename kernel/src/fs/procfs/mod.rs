@@ -4,7 +4,7 @@
 //! built of are in `fs::generated`. Each mount has a superblock of its own, tied to the pid namespace of who mounted it (O17 does not hold
 //! for procfs since Linux 5.8).
 
-mod access;
+pub(crate) mod access;
 mod descriptors;
 mod links;
 pub mod load;

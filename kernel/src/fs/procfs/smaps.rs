@@ -1,6 +1,6 @@
 //! `smaps` and `smaps_rollup`: what each area costs.
 
-use super::memory::{PAGE_KIB, for_each_area, open_file, put_area};
+use super::memory::{PAGE_KIB, for_each_area, put_area};
 use super::process::View;
 use super::status::parse_number;
 use crate::errno::{Errno, Result};
@@ -9,7 +9,7 @@ use crate::mm::address_space::{AreaView, Protection};
 use crate::{put, put_line};
 use alloc::string::String;
 
-/// Sums over areas, in KiB. Pages are not followed to their other users: what is in a shared area counts as shared, the rest as private.
+/// Sums over areas, in KiB. A page counts as private if this is its only place in any program, and as dirty if the area is writable.
 #[derive(Default)]
 struct Costs {
     resident: u64,
@@ -18,23 +18,24 @@ struct Costs {
     private_clean: u64,
     private_dirty: u64,
     anonymous: u64,
+    locked: u64,
 }
 
 impl Costs {
     fn add(&mut self, area: &AreaView<'_>) {
         let kib = area.resident_pages * PAGE_KIB;
         let writable = area.protection.contains(Protection::WRITE);
-        let is_file = area.file.and_then(open_file).is_some();
+        let private_kib = area.unshared_pages * PAGE_KIB;
         self.resident += kib;
-        *match (area.shared, writable) {
-            (true, false) => &mut self.shared_clean,
-            (true, true) => &mut self.shared_dirty,
-            (false, false) => &mut self.private_clean,
-            (false, true) => &mut self.private_dirty,
-        } += kib;
-        if !is_file {
-            self.anonymous += kib;
-        }
+        let (private, shared) = if writable {
+            (&mut self.private_dirty, &mut self.shared_dirty)
+        } else {
+            (&mut self.private_clean, &mut self.shared_clean)
+        };
+        *private += private_kib;
+        *shared += kib - private_kib;
+        self.anonymous += area.anonymous_pages * PAGE_KIB;
+        self.locked += if area.locked { kib } else { 0 };
     }
 
     /// The rows; the sums over all areas also tell the parts of Pss.
@@ -63,7 +64,7 @@ impl Costs {
             ("Private_Hugetlb", 0),
             ("Swap", 0),
             ("SwapPss", 0),
-            ("Locked", 0),
+            ("Locked", self.locked),
         ];
         for (name, kib) in rows {
             put_row(text, name, kib);

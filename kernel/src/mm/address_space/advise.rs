@@ -170,7 +170,7 @@ impl Map {
         }
     }
 
-    /// Pages of the program's own, and of files, between `start` and `end`, and how many of them it shares with nobody.
+    /// Pages of the program's own, and of files, between `start` and `end`, and how many of them no other program has.
     pub(super) fn page_kinds(&self, start: u64, end: u64) -> PageKinds {
         let mut kinds = PageKinds::default();
         self.table.for_each(start, end, &mut |_, entry| {
@@ -179,8 +179,9 @@ impl Map {
             }
             kinds.resident += 1;
             kinds.anonymous += u64::from(*entry & ANONYMOUS != 0);
-            // The reference for looking counts too.
-            kinds.unshared += u64::from(page_table::share_frame(*entry).references() == 2);
+            // The entry, the reference for looking, and for pages of files and shared memory that of their owner.
+            let own_references = if *entry & ANONYMOUS != 0 { 2 } else { 3 };
+            kinds.unshared += u64::from(page_table::share_frame(*entry).references() <= own_references);
         });
         kinds
     }

@@ -17,7 +17,7 @@ pub struct AreaView<'a> {
     pub resident_pages: u64,
     /// Of these, the program's own (`Anonymous:` of smaps).
     pub anonymous_pages: u64,
-    /// Of these, those that nobody else refers to (`Private_*` of smaps).
+    /// Of these, those that no other program has (`Private_*` of smaps).
     pub unshared_pages: u64,
     /// `mlock(2)`.
     pub locked: bool,
