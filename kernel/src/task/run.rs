@@ -149,9 +149,10 @@ fn log_fatal(thread: &Thread, info: &SignalInfo, vector: u8, error: u64, address
     };
     let name = thread.name();
     let name = alloc::string::String::from_utf8_lossy(&name);
-    log::info!(
-        "{name}[{}]: exception {vector} at {address:x} ip {rip:x} sp {rsp:x} error {error:x}: signal {}",
-        thread.tid(),
-        info.signal.number()
-    );
+    let (tid, number) = (thread.tid(), info.signal.number());
+    if vector == PAGE_FAULT {
+        log::info!("{name}[{tid}]: segfault at {address:x} ip {rip:x} sp {rsp:x} error {error:x} (signal {number})");
+    } else {
+        log::info!("{name}[{tid}]: trap {vector} ip {rip:x} sp {rsp:x} error {error:x} (signal {number})");
+    }
 }
