@@ -191,15 +191,42 @@ impl<V: Vfs> Forest<V> {
         }
     }
 
+    /// No group's receivers have been searched yet.
+    fn forget_sweeps(&mut self, tree: Option<MountSlot<V>>) {
+        let mut next = tree;
+        while let Some(mount) = next {
+            next = self.mounts[mount].chain;
+            if let Some(group) = self.mounts[mount].parent.and_then(|parent| self.mounts[parent].group) {
+                self.groups[group].copies = 0;
+            }
+        }
+    }
+
+    /// Whether the receivers of `parent` were searched already for what is at `key`, on behalf of another mount of the tree; if not, they
+    /// are to be, on behalf of `mount`.
+    ///
+    /// Peers have the same receivers but for themselves, and what sits at `key` on a peer in the tree is in the tree. So one search does
+    /// for all of them: a tree of n peers on one dentry would else take n² steps. The group remembers, by its slot, for whom it was
+    /// searched last.
+    fn was_swept(&mut self, parent: MountSlot<V>, key: u64, mount: MountSlot<V>) -> bool {
+        let Some(group) = self.mounts[parent].group else { return false };
+        let last = core::mem::replace(&mut self.groups[group].copies, mount.index() + 1);
+        last.checked_sub(1).is_some_and(|index| self.mountpoint_key(MountSlot::<V>::new(index)) == Some(key))
+    }
+
     /// U10: whatever is attached where a receiver would have the counterpart of a mount of the tree.
     fn mark_candidates(&mut self, tree: Option<MountSlot<V>>) -> Chain<V> {
         let mut candidates = Chain::new();
+        self.forget_sweeps(tree);
         let mut next = tree;
         while let Some(mount) = next {
             next = self.mounts[mount].chain;
             let (Some(parent), Some(key)) = (self.mounts[mount].parent, self.mountpoint_key(mount)) else {
                 continue;
             };
+            if self.was_swept(parent, key, mount) {
+                continue;
+            }
             let mut receivers = Receivers::of(self, parent);
             while let Some(receiver) = receivers.next(self) {
                 let Some(copy) = self.attached_at(receiver.mount, key) else {
