@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::inotify::{self, Mask};
 use crate::fs::{FileType, OpenFile, OpenFlags};
-use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, USER_END};
+use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
 use crate::task::current;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as sys;
@@ -38,7 +38,8 @@ pub fn bounded_segments(raw: Vec<[u64; 2]>) -> Result<Vec<(u64, usize)>> {
             return Err(Errno::INVAL);
         }
         let end = address.checked_add(len).ok_or(Errno::FAULT)?;
-        if end > USER_END && len > 0 {
+        // `access_ok` of Linux 6.6 looks at the sign bit only; what else cannot be reached, the copy finds.
+        if end > i64::MAX as u64 {
             return Err(Errno::FAULT);
         }
         let len = usize::try_from(len).map_or(room, |len| len.min(room));
