@@ -6,7 +6,7 @@
 
 mod boot;
 mod detached;
-mod namespace;
+pub mod namespace;
 mod operations;
 pub mod statmount;
 mod vfs;

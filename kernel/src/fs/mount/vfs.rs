@@ -130,6 +130,14 @@ impl graft::Vfs for KernelVfs {
         credentials.capable_in(Capabilities::SYS_ADMIN, &superblock.superblock().owner)
     }
 
+    fn charge_namespace(&self, _owner: &Self::UserNamespace) -> bool {
+        super::namespace::charge()
+    }
+
+    fn uncharge_namespace(&self, _owner: &Self::UserNamespace) {
+        super::namespace::uncharge();
+    }
+
     fn is_initial_user_namespace(&self, user_namespace: &Self::UserNamespace) -> bool {
         user_namespace.0.parent.is_none()
     }

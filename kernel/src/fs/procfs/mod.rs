@@ -20,7 +20,7 @@ pub mod sysctl;
 mod system;
 mod system_memory;
 mod threads;
-mod user_limits;
+pub(in crate::fs) mod user_limits;
 
 use crate::errno::{Errno, Result};
 use crate::fs::generated::make_inode;

@@ -95,8 +95,9 @@ impl FileSystemType for Rootfs {
         "rootfs"
     }
 
-    fn check_option(&self, _key: &str, _value: Option<&[u8]>) -> Result<()> {
-        Err(Errno::INVAL)
+    /// A remount takes what the tables show of it.
+    fn check_option(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
+        Tmpfs.check_option(key, value)
     }
 
     fn get_tree(&self, _request: &MountRequest) -> Result<Arc<SuperBlock>> {
