@@ -37,8 +37,3 @@ pub fn add(file: &OpenFile, seals: u32) -> Result<()> {
     content.add_seals(seals | implied);
     Ok(())
 }
-
-/// Whether no new shared mapping may write to the file.
-pub fn forbid_writing(file: &OpenFile) -> bool {
-    get(file).is_ok_and(|seals| seals & (sys::F_SEAL_WRITE | sys::F_SEAL_FUTURE_WRITE) != 0)
-}

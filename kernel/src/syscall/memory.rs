@@ -151,12 +151,6 @@ fn file_backing(file: &Arc<OpenFile>, flags: u32, protection: Protection, offset
         return Ok((if shared { Backing::SharedAnonymous } else { Backing::Anonymous }, most));
     }
     let mapped = file.mapped()?;
-    if shared && seals::forbid_writing(file) {
-        if protection.contains(Protection::WRITE) {
-            return Err(Errno::PERM);
-        }
-        most.remove(Protection::WRITE);
-    }
     if flags & sys::MAP_GROWSDOWN != 0 {
         return Err(Errno::INVAL);
     }
