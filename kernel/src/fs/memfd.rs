@@ -1,6 +1,6 @@
 //! memfd_create(2): files that live in memory and never had a name. (Seals are in `seals`.)
 
-use crate::errno::{Errno, Result};
+use crate::errno::Result;
 use crate::fs::superblock::{FileSystemType, MountRequest};
 use crate::fs::tmpfs::{self, Unnamed};
 use crate::fs::{Dentry, FileOps, OpenFile, OpenFlags, Path, SuperBlock, mount};

@@ -10,7 +10,7 @@ use crate::fs::timerfd::{self, Clock, Meaning, Setting};
 use crate::fs::walk::{self, LookupFlags};
 use crate::fs::{OpenFlags, eventfd, internal, memfd, signalfd};
 use crate::mm::user::{read_c_string, read_path};
-use crate::mm::{USER_END, UserPointer};
+use crate::mm::UserPointer;
 use crate::task::signal::SignalSet;
 use crate::task::{Capabilities, Deadline, current};
 use crate::time::clock::NS_PER_SECOND;
@@ -98,7 +98,7 @@ fn wait_for_events(epoll_fd: u64, events: u64, most: u64, deadline: Option<Deadl
     let most = usize::try_from(most as i32).ok().filter(|most| (1..=i32::MAX as usize / size_of::<RawEvent>()).contains(most));
     let most = most.ok_or(Errno::INVAL)?;
     let len_bytes = (most * size_of::<RawEvent>()) as u64;
-    if events.checked_add(len_bytes).is_none_or(|end| end > USER_END) {
+    if events.checked_add(len_bytes).is_none_or(|end| end >> 63 != 0) {
         return Err(Errno::FAULT);
     }
     let file = internal::file_of(epoll_fd as i32)?;

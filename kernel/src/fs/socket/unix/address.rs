@@ -35,14 +35,6 @@ impl Address {
     pub(super) fn encode(&self) -> Vec<u8> {
         [&(AF_UNIX as u16).to_ne_bytes()[..], &self.sun_path].concat()
     }
-
-    /// How `/proc/net/unix` shows it.
-    pub(super) fn shown(&self) -> Vec<u8> {
-        match self.sun_path.split_first() {
-            Some((0, name)) => [b"@", &name[..]].concat().iter().map(|byte| if *byte == 0 { b'@' } else { *byte }).collect(),
-            _ => self.sun_path.strip_suffix(b"\0").unwrap_or(&self.sun_path).to_vec(),
-        }
-    }
 }
 
 /// The address of a socket without a name: the family alone.
