@@ -1,6 +1,7 @@
 //! What an instance of tmpfs may hold: pages and inodes, to the page (`tmpfs(5)`: `size`, `nr_blocks`, `nr_inodes`).
 
 use crate::errno::{Errno, Result};
+use crate::mm::frame;
 use crate::sync::SpinLock;
 
 /// What one inode counts against the space for inodes, in bytes; extended attributes count there too.
@@ -43,12 +44,14 @@ impl Accounts {
             return Err(Errno::NOSPC);
         }
         state.used_pages += pages;
+        frame::count_cached(pages as i64);
         Ok(())
     }
 
     /// Gives pages back.
     pub fn give_back_pages(&self, pages: u64) {
         self.state.lock().used_pages -= pages;
+        frame::count_cached(-(pages as i64));
     }
 
     /// Takes room for a new inode, or for another name of one: `ENOSPC`.
