@@ -8,29 +8,53 @@ use crate::fs::inode::AttributeChange;
 use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, PollEvents, PollTable, SuperBlock};
 use crate::mm::IoBuffer;
 use crate::task::{Credentials, SleepMutex};
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 use core::fmt;
 
 /// The longest write that a generated file takes in one call, as in Linux (a page).
 const WRITE_LIMIT_BYTES: usize = 4096;
 
-/// Text that is being made. Writing to it never fails.
+/// Text that is being made. Writing to it never fails; whether there was memory for all of it shows at the end.
 #[derive(Default)]
-pub struct Text(pub Vec<u8>);
+pub struct Text {
+    bytes: Vec<u8>,
+    cut: bool,
+}
 
 impl Text {
     /// Appends bytes that need not be UTF-8 (names of files and programs).
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        if self.bytes.try_reserve(bytes.len()).is_err() {
+            self.cut = true;
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends blanks until the text is `len_bytes` long.
+    pub fn pad_to(&mut self, len_bytes: usize) {
+        while self.len() < len_bytes && !self.cut {
+            self.bytes(b" ");
+        }
+    }
+
+    /// The whole text. `ENOMEM` if a part of it found no room.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        if self.cut { Err(Errno::NOMEM) } else { Ok(self.bytes) }
     }
 
     /// Appends bytes with those in `escaped` and the backslash as `\ooo` (`seq_escape` of Linux, and mount tables).
     pub fn escaped(&mut self, bytes: &[u8], escaped: &[u8]) {
         for &byte in bytes {
             if byte == b'\\' || escaped.contains(&byte) {
-                self.0.extend([b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
+                self.bytes(&[b'\\', b'0' + (byte >> 6), b'0' + ((byte >> 3) & 7), b'0' + (byte & 7)]);
             } else {
-                self.0.push(byte);
+                self.bytes(&[byte]);
             }
         }
     }
@@ -38,7 +62,7 @@ impl Text {
 
 impl fmt::Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes(text.as_bytes());
         Ok(())
     }
 }
@@ -114,7 +138,7 @@ impl FileOps for GeneratedFile {
         if buffer.remaining() > WRITE_LIMIT_BYTES {
             return Err(Errno::INVAL);
         }
-        let mut bytes = alloc::vec![0; buffer.remaining()];
+        let mut bytes = vec![0; buffer.remaining()];
         let taken = buffer.take(&mut bytes)?;
         self.content.store(file, &bytes[..taken])?;
         *self.snapshot.lock() = None;
@@ -408,7 +432,7 @@ impl Content for TableContent {
             Kind::Variable(variable) => variable.show(&mut text),
             _ => return Err(Errno::INVAL),
         }
-        Ok(text.0)
+        text.finish()
     }
 
     fn store(&self, file: &OpenFile, bytes: &[u8]) -> Result<()> {

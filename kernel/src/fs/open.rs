@@ -154,7 +154,9 @@ fn create_or_existing(walk: &mut Walk, last: &Last, how: OpenHow) -> Result<Opti
     names::require_creatable(parent.dentry(), &directory, &credentials)?;
     let mode = how.mode & !crate::task::current().fs().umask();
     let attributes = permission::new_file_attributes(&directory, &credentials, mode, false)?;
-    let inode = directory.ops.create(&directory, &last.name, FileType::Regular, attributes, 0)?;
+    let created = directory.ops.create(&directory, &last.name, FileType::Regular, attributes, 0);
+    // Where nothing can be made at all, opening says so in other words than mknod(2) does.
+    let inode = created.map_err(|error| if error == Errno::PERM { Errno::ACCES } else { error })?;
     dentry.instantiate(inode.clone());
     drop(changes);
     inotify::entry_event(&directory, &last.name, &inode, Mask::CREATE);

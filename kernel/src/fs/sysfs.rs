@@ -1,14 +1,13 @@
 //! sysfs (`sysfs(5)`): as much of the device tree as programs look at. All mounts show one instance.
 
 use crate::dev::{ramdisk, registry};
-use crate::errno::Errno;
-use crate::errno::Result;
+use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Policy, TableDirectory, Text, directory_links, make_inode};
 use crate::fs::superblock::{ActiveSuperBlock, FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
 use crate::fs::{FileType, OpenFile, SuperBlock};
 use crate::put_line;
 use crate::sync::Once;
-use crate::task::UserNamespace;
+use crate::task::{Capabilities, UserNamespace, current};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general::SYSFS_MAGIC;
@@ -205,7 +204,12 @@ impl FileSystemType for SysFs {
         Err(Errno::INVAL)
     }
 
-    fn get_tree(&self, _request: &MountRequest) -> Result<Arc<SuperBlock>> {
+    /// sysfs shows a network namespace: mounting it needs power over that.
+    fn get_tree(&self, request: &MountRequest) -> Result<Arc<SuperBlock>> {
+        let owner = current().namespaces().network.owner.clone();
+        if !request.credentials.capable_in(Capabilities::SYS_ADMIN, &owner) {
+            return Err(Errno::PERM);
+        }
         Ok(INSTANCE.call_once(make).superblock().clone())
     }
 }

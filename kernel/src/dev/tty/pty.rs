@@ -83,7 +83,11 @@ impl Output for Line {
                 return;
             }
             let room = (OUTPUT_LIMIT + 4096).saturating_sub(state.to_master.len());
-            state.to_master.extend(&bytes[..bytes.len().min(room)]);
+            let bytes = &bytes[..bytes.len().min(room)];
+            // Where there is no memory for them they are lost, as on Linux.
+            if state.to_master.try_reserve(bytes.len()).is_ok() {
+                state.to_master.extend(bytes);
+            }
         }
         self.master_readers.wake_all();
     }

@@ -153,7 +153,7 @@ impl Content for InformationText {
         put_line!(text, "mnt_id:\t{}\nino:\t{}", mount::number(file.path.mount()), file.inode.number);
         // A text takes everything.
         let _ = file.ops.describe(&file, &mut text);
-        Ok(text.0)
+        text.finish()
     }
 
     fn pollable(&self) -> bool {

@@ -16,8 +16,8 @@ use core::any::Any;
 
 /// KiB in a page.
 pub(super) const PAGE_KIB: u64 = PAGE_SIZE_BYTES as u64 / 1024;
-/// Where the name begins in a line of `maps` (Linux: 25 and six words).
-const NAME_COLUMN: usize = 72;
+/// Where the name begins in a line of `maps` (Linux: behind 24 bytes and six words, and a blank).
+pub(super) const NAME_COLUMN: usize = 73;
 /// Bytes of arguments and environment that are read at most: `execve` allows no more.
 const STRINGS_LIMIT_BYTES: u64 = 8 << 20;
 
@@ -152,7 +152,7 @@ pub(super) fn for_each_area(view: &View<'_>, each: &mut dyn FnMut(&AreaView<'_>)
 pub(super) fn put_area(area: &AreaView<'_>, text: &mut Text) {
     let flag = |protection, letter| if area.protection.contains(protection) { letter } else { '-' };
     let file = area.file.and_then(open_file);
-    let begin = text.0.len();
+    let begin = text.len();
     put!(text, "{:08x}-{:08x} ", area.start, area.end);
     put!(text, "{}{}{}", flag(Protection::READ, 'r'), flag(Protection::WRITE, 'w'), flag(Protection::EXEC, 'x'));
     put!(text, "{} ", if area.shared { 's' } else { 'p' });
@@ -164,16 +164,13 @@ pub(super) fn put_area(area: &AreaView<'_>, text: &mut Text) {
         None => area.label.as_bytes().to_vec(),
     };
     if !name.is_empty() {
-        while text.0.len() - begin < NAME_COLUMN {
-            text.0.push(b' ');
-        }
-        text.0.push(b' ');
+        text.pad_to(begin + NAME_COLUMN);
         for byte in name {
             // Only the newline would break the format.
-            if byte == b'\n' { text.bytes(b"\\012") } else { text.0.push(byte) }
+            text.bytes(if byte == b'\n' { b"\\012" } else { core::slice::from_ref(&byte) });
         }
     }
-    text.0.push(b'\n');
+    text.bytes(b"\n");
 }
 
 fn read_strings(process: &Process, range: (u64, u64)) -> Result<Vec<u8>> {
@@ -200,13 +197,13 @@ pub(super) fn cmdline(view: &View<'_>, text: &mut Text) -> Result<()> {
             bytes.truncate(end);
         }
     }
-    text.0 = bytes;
+    text.bytes(&bytes);
     Ok(())
 }
 
 /// `environ`.
 pub(super) fn environ(view: &View<'_>, text: &mut Text) -> Result<()> {
-    text.0 = read_strings(view.process(), view.process().image().environment)?;
+    text.bytes(&read_strings(view.process(), view.process().image().environment)?);
     Ok(())
 }
 

@@ -324,7 +324,7 @@ impl Content for TaskContent {
                 Kind::Writable(read, _) => read(view, &mut text)?,
                 _ => return Err(Errno::INVAL),
             }
-            Ok(text.0)
+            text.finish()
         })
     }
 

@@ -1,6 +1,6 @@
 //! `smaps` and `smaps_rollup`: what each area costs.
 
-use super::memory::{PAGE_KIB, for_each_area, put_area};
+use super::memory::{NAME_COLUMN, PAGE_KIB, for_each_area, put_area};
 use super::process::View;
 use super::status::parse_number;
 use crate::errno::{Errno, Result};
@@ -114,11 +114,8 @@ pub(super) fn rollup(view: &View<'_>, text: &mut Text) -> Result<()> {
     if range.1 == 0 {
         return Err(Errno::SRCH);
     }
-    let begin = text.0.len();
     put!(text, "{:08x}-{:08x} ---p 00000000 00:00 0 ", range.0, range.1);
-    while text.0.len() - begin < 73 {
-        text.0.push(b' ');
-    }
+    text.pad_to(NAME_COLUMN);
     put_line!(text, "[rollup]");
     costs.put(text, true);
     Ok(())
