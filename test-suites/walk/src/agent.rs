@@ -103,7 +103,9 @@ impl Agent<'_> {
     /// Whether the step mounts something on a mount that is not in the namespace (any more), as far as mountinfo tells.
     fn mounts_on_an_unmounted_place(&self, step: &Step) -> bool {
         let words: Vec<&str> = step.words.iter().map(String::as_str).collect();
-        let (["mount", target, _] | ["bind" | "rbind" | "move" | "attach" | "pivot", _, target]) = words[..] else { return false };
+        let (["mount", target, _] | ["bind" | "rbind" | "move" | "beneath" | "attach" | "pivot", _, target]) = words[..] else {
+            return false;
+        };
         let Ok(mount) = calls::mount_number(target) else { return false };
         let Ok(mountinfo) = proc_file(self.proc_fd, "self/mountinfo") else { return false };
         !mountinfo.lines().any(|line| line.split(' ').next() == Some(&mount.to_string()))
