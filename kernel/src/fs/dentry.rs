@@ -207,6 +207,9 @@ impl Dentry {
         }
         drop(names);
         self.leave_recent();
+        // What is still cached below a removed directory is negative, and would keep the directory's inode.
+        let children: Vec<Arc<Dentry>> = self.children.lock().values().filter_map(Weak::upgrade).collect();
+        children.iter().for_each(Self::leave_recent);
     }
 
     /// Takes the dentry out of the ring, so that an unlinked file is freed with its last user.
