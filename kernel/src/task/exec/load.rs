@@ -16,7 +16,7 @@ use linux_raw_sys::auxvec as aux;
 
 const PAGE: u64 = PAGE_SIZE_BYTES as u64;
 /// Where position-independent programs with an interpreter go: two thirds of the address space (`ELF_ET_DYN_BASE`).
-const PROGRAM_BASE: u64 = USER_END / 3 * 2 & !(PAGE - 1);
+const PROGRAM_BASE: u64 = (USER_END / 3 * 2) & !(PAGE - 1);
 /// How far that, and the stack, move at random: whole pages.
 const PROGRAM_RANDOM_PAGES: u64 = 1 << 22;
 const STACK_RANDOM_PAGES: u64 = 1 << 12;
