@@ -197,6 +197,9 @@ fn make_child(
         signals,
         timer_slack_ns: parent.timer_slack_ns.load(Ordering::Relaxed),
     });
+    if !request.has(sys::CLONE_VM) {
+        *child.restartable.lock() = *parent.restartable.lock();
+    }
     if request.has(sys::CLONE_CHILD_CLEARTID) {
         child.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
     }

@@ -8,6 +8,7 @@ use crate::fs::OpenFile;
 use crate::mm::address_space::{Backing, MapRequest, Protection};
 use crate::mm::{AddressSpace, PAGE_SIZE_BYTES, USER_END};
 use crate::task::rlimit::INFINITY;
+use crate::task::rseq;
 use alloc::{sync::Arc, vec::Vec};
 use core::iter::once;
 use elf::abi;
@@ -217,6 +218,8 @@ impl AuxiliaryVector {
             (aux::AT_SECURE, u64::from(identity.secure)),
             (aux::AT_RANDOM, random),
             (aux::AT_HWCAP2, 0),
+            (aux::AT_RSEQ_FEATURE_SIZE, rseq::FEATURE_LEN_BYTES),
+            (aux::AT_RSEQ_ALIGN, rseq::ALIGNMENT_BYTES),
             (aux::AT_EXECFN, file_name),
             (aux::AT_PLATFORM, platform),
             (aux::AT_NULL, 0),
