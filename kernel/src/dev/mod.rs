@@ -16,7 +16,6 @@ use crate::fs::{devpts, devtmpfs, procfs, registry as file_systems, sysfs};
 /// Once, at boot, when interrupts and timers work.
 pub fn init() {
     tty::serial::attach();
-    procfs::load::start();
     file_systems::register(&procfs::TYPE);
     file_systems::register(&sysfs::TYPE);
     file_systems::register(&devtmpfs::TYPE);

@@ -10,7 +10,7 @@ use crate::task::exec::{self, Target, arguments};
 use crate::task::pid::{self, Pid};
 use crate::task::signal::{self, Signal, SignalInfo};
 use crate::task::wait::{self, Event, Selector, WaitOptions};
-use crate::task::{current, exit, pidfd, run, session};
+use crate::task::{current, exit, pidfd, rseq, run, session};
 use alloc::{sync::Arc, vec, vec::Vec};
 use linux_raw_sys::general as sys;
 
@@ -38,6 +38,7 @@ pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_pidfd_open, "pidfd_open", sys_pidfd_open),
     Entry(sys::__NR_pidfd_send_signal, "pidfd_send_signal", sys_pidfd_send_signal),
     Entry(sys::__NR_pidfd_getfd, "pidfd_getfd", sys_pidfd_getfd),
+    Entry(sys::__NR_rseq, "rseq", sys_rseq),
     Entry(sys::__NR_restart_syscall, "restart_syscall", sys_restart_syscall),
 ];
 
@@ -315,6 +316,10 @@ fn sys_pidfd_getfd(&[fd, target, flags, ..]: &Arguments) -> Result<u64> {
         return Err(Errno::INVAL);
     }
     pidfd::take_descriptor(fd as i32, target as i32).map(|fd| fd as u64)
+}
+
+fn sys_rseq(&[area, len_bytes, flags, signature, ..]: &Arguments) -> Result<u64> {
+    rseq::register(area, len_bytes as u32, flags as u32, signature as u32).map(|()| 0)
 }
 
 fn sys_restart_syscall(_: &Arguments) -> Result<u64> {

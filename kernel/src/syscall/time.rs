@@ -196,7 +196,9 @@ fn read_notification(address: u64) -> Result<Option<Notification>> {
 fn sys_timer_create(&[number, event, to, ..]: &Arguments) -> Result<u64> {
     let clock = Clock::from_number(number as i32)?;
     let id = posix_timer::create(clock, read_notification(event)?)?;
-    UserPointer::new(to).write(id).inspect_err(|_| drop(posix_timer::delete(id)))?;
+    UserPointer::new(to).write(id).inspect_err(|_| {
+        let _ = posix_timer::delete(id);
+    })?;
     Ok(0)
 }
 

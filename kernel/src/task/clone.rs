@@ -6,7 +6,7 @@ use crate::mm::user::UserPointer;
 use crate::task::pid::{Pid, PidNamespace};
 use crate::task::process::{Family, ProcessParts};
 use crate::task::scheduler::{self, KernelSide};
-use crate::task::signal::{Signal, SignalSet};
+use crate::task::signal::Signal;
 use crate::task::thread::{AlternateStack, Completion, ThreadParts, ThreadSignals};
 use crate::task::wait_queue::WaitMode;
 use crate::task::{Capabilities, Credentials, Namespaces, Process, Thread, current, pidfd, unshare};
@@ -197,6 +197,9 @@ fn make_child(
         signals,
         timer_slack_ns: parent.timer_slack_ns.load(Ordering::Relaxed),
     });
+    if !request.has(sys::CLONE_VM) {
+        *child.restartable.lock() = *parent.restartable.lock();
+    }
     if request.has(sys::CLONE_CHILD_CLEARTID) {
         child.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
     }
@@ -311,9 +314,4 @@ pub fn legacy_exit_signal(flags: u64) -> u32 {
 /// Whether `number` may be the signal of `clone3` at a child's end: 0 or a signal.
 pub fn is_exit_signal(number: u64) -> bool {
     number <= Signal::COUNT as u64
-}
-
-/// A mask for a thread that the kernel makes: nothing blocked.
-pub(in crate::task) const fn open_mask() -> SignalSet {
-    SignalSet::EMPTY
 }

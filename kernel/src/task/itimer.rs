@@ -59,7 +59,7 @@ impl timer::Timer for Alarm {
             // Periods that passed unseen are one signal.
             let now = clock::monotonic_ns();
             let missed = now.saturating_sub(real.deadline_ns) / self.interval_ns;
-            real.deadline_ns += (missed + 1) * self.interval_ns;
+            real.deadline_ns = real.deadline_ns.saturating_add((missed + 1).saturating_mul(self.interval_ns));
             real.id = timer::add(real.deadline_ns, real.shared.clone());
         }
         drop(timers);
@@ -75,7 +75,7 @@ pub fn set(process: &Arc<Process>, which: u32, new: Setting) -> Setting {
         _ => {
             let used = used_ns(process, which);
             let mut timers = process.interval_timers.lock();
-            let expires_ns = if new.value_ns == 0 { 0 } else { used + new.value_ns };
+            let expires_ns = if new.value_ns == 0 { 0 } else { used.saturating_add(new.value_ns) };
             *timers.processor(which) = ProcessorTimer { expires_ns, interval_ns: new.interval_ns };
         }
     }
@@ -149,7 +149,7 @@ fn check_timer(process: &Arc<Process>, which: u32, signal: Signal) {
         let timer = timers.processor(which);
         let expired = timer.expires_ns != 0 && used >= timer.expires_ns;
         if expired {
-            timer.expires_ns = if timer.interval_ns == 0 { 0 } else { used + timer.interval_ns };
+            timer.expires_ns = if timer.interval_ns == 0 { 0 } else { used.saturating_add(timer.interval_ns) };
         }
         expired
     };

@@ -21,6 +21,7 @@ pub mod prctl;
 pub mod priority;
 pub mod process;
 pub mod rlimit;
+pub mod rseq;
 pub mod run;
 pub mod scheduler;
 pub mod session;

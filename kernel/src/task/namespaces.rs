@@ -22,9 +22,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 8] = [Self::Cgroup, Self::Ipc, Self::Mount, Self::Network, Self::Pid, Self::Time, Self::User, Self::Uts];
-
     /// The name in `/proc/PID/ns`, and before the colon of what the link there reads as.
     pub fn name(self) -> &'static str {
         match self {

@@ -69,7 +69,8 @@ impl PosixTimer {
         let now = self.now_ns();
         let mut expires_ns = self.expires_ns;
         if expires_ns != 0 && expires_ns <= now && self.interval_ns != 0 {
-            expires_ns += ((now - expires_ns) / self.interval_ns + 1) * self.interval_ns;
+            let passed = (now - expires_ns) / self.interval_ns + 1;
+            expires_ns = expires_ns.saturating_add(passed.saturating_mul(self.interval_ns));
         }
         // One that has expired for good is off, one that is about to shows 1.
         let expired = expires_ns <= now && (self.awaits_taking || self.notification.is_none());

@@ -64,16 +64,6 @@ impl Process {
         self.limit(sys::RLIMIT_NOFILE)
     }
 
-    /// Longest file in bytes that it may write (`RLIMIT_FSIZE`).
-    pub fn file_size_limit_bytes(&self) -> u64 {
-        self.limit(sys::RLIMIT_FSIZE)
-    }
-
-    /// Most bytes of address space (`RLIMIT_AS`).
-    pub fn address_space_limit_bytes(&self) -> u64 {
-        self.limit(sys::RLIMIT_AS)
-    }
-
     /// How large the stack may grow in bytes (`RLIMIT_STACK`).
     pub fn stack_limit_bytes(&self) -> u64 {
         self.limit(sys::RLIMIT_STACK)

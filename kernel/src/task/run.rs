@@ -5,7 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::mm::address_space::{Access, FaultError};
 use crate::syscall;
 use crate::task::signal::{self, Signal, SignalInfo};
-use crate::task::{Thread, current, exit, scheduler};
+use crate::task::{Thread, current, exit, rseq, scheduler};
 use alloc::boxed::Box;
 use linux_raw_sys::general as sys;
 
@@ -39,6 +39,7 @@ fn turn(thread: &Thread) {
     scheduler::charge_system();
     let trap = thread.user_context.lock().run();
     scheduler::charge_user();
+    let switches = scheduler::switches();
     let mut call = None;
     match trap {
         Trap::Syscall => call = system_call(thread),
@@ -48,6 +49,9 @@ fn turn(thread: &Thread) {
     super::itimer::check_processor_time(thread);
     signal::deliver::deliver(thread, call);
     scheduler::preempt_if_due();
+    if switches != scheduler::switches() {
+        rseq::interrupted(thread);
+    }
 }
 
 /// Runs a call. Gives its number if it ended in one of the restart codes, for signal delivery to decide on.

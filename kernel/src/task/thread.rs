@@ -43,6 +43,8 @@ pub struct Thread {
     pub(in crate::task) dead: AtomicBool,
     /// It is stopped (job control).
     pub(in crate::task) stopped: AtomicBool,
+    /// `rseq(2)`.
+    pub(in crate::task) restartable: SpinLock<Option<super::rseq::Registration>>,
     /// `set_tid_address`: cleared and woken at the end.
     pub(in crate::task) clear_child_tid: AtomicU64,
     /// `CLONE_CHILD_SETTID`: where the child writes its number first of all.
@@ -148,6 +150,7 @@ impl Thread {
             exiting: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            restartable: SpinLock::new(None),
             clear_child_tid: AtomicU64::new(0),
             set_child_tid: AtomicU64::new(0),
             exit_status: AtomicI32::new(0),

@@ -47,8 +47,6 @@ pub struct UserNamespace {
     pub level: u32,
     /// Effective uid of its maker, as an id of the initial namespace.
     pub owner_uid: u32,
-    /// Effective gid of its maker, likewise.
-    pub owner_gid: u32,
     /// Number for `/proc/PID/ns/user`.
     pub inode_number: u64,
     /// Its maker had `CAP_SETFCAP`, without which id 0 of the parent may not be mapped.
@@ -67,7 +65,6 @@ impl UserNamespace {
                 parent: None,
                 level: 0,
                 owner_uid: 0,
-                owner_gid: 0,
                 inode_number: next_inode_number(Kind::User, true),
                 maker_had_setfcap: true,
                 maps: SpinLock::new(Maps { users: identity(), groups: identity(), setgroups_allowed: true }),
@@ -91,7 +88,6 @@ impl UserNamespace {
             parent: Some(parent.clone()),
             level: parent.level + 1,
             owner_uid: maker.effective_uid,
-            owner_gid: maker.effective_gid,
             inode_number: next_inode_number(Kind::User, false),
             maker_had_setfcap: maker.effective.contains(Capabilities::SETFCAP),
             maps: SpinLock::new(Maps { users: Vec::new(), groups: Vec::new(), setgroups_allowed }),

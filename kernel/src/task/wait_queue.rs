@@ -77,9 +77,18 @@ impl WaitQueue {
         }
     }
 
-    /// Wakes the watchers and the first exclusive waiter.
+    /// Wakes the watchers and the first exclusive waiter, which goes to the end of the queue: the next call wakes another, even if the
+    /// first one has not run yet.
     pub fn wake_one(&self) {
-        let waiters = self.waiters.lock().clone();
+        let waiters = {
+            let mut waiters = self.waiters.lock();
+            let all = waiters.clone();
+            if let Some(first) = waiters.iter().position(|waiter| waiter.exclusive()) {
+                let woken = waiters.remove(first);
+                waiters.push(woken);
+            }
+            all
+        };
         let mut woken = false;
         for waiter in waiters {
             if !waiter.exclusive() || !core::mem::replace(&mut woken, true) {

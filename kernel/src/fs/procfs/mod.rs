@@ -7,7 +7,6 @@
 pub(crate) mod access;
 mod descriptors;
 mod links;
-pub mod load;
 mod memory;
 mod mounts;
 mod net;

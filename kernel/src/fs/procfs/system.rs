@@ -1,6 +1,6 @@
 //! The system's files at the top of procfs: version, uptime, loadavg, stat, cpuinfo, devices…
 
-use super::{ProcSuper, load, processor};
+use super::{ProcSuper, processor};
 use crate::arch::interrupts;
 use crate::dev::{ramdisk, registry};
 use crate::errno::{Errno, Result};
@@ -8,6 +8,7 @@ use crate::fs::generated::{Entry, Text};
 use crate::fs::{OpenFile, lock};
 use crate::task::accounting::TICK_NS;
 use crate::task::accounting::Usage;
+use crate::task::load;
 use crate::task::pid::PidNamespace;
 use crate::task::uts::{OS_RELEASE, OS_VERSION};
 use crate::task::{scheduler, views};

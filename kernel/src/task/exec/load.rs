@@ -8,6 +8,7 @@ use crate::fs::OpenFile;
 use crate::mm::address_space::{Backing, MapRequest, Protection};
 use crate::mm::{AddressSpace, PAGE_SIZE_BYTES, USER_END};
 use crate::task::rlimit::INFINITY;
+use crate::task::rseq;
 use alloc::{sync::Arc, vec::Vec};
 use core::iter::once;
 use elf::abi;
@@ -16,7 +17,7 @@ use linux_raw_sys::auxvec as aux;
 
 const PAGE: u64 = PAGE_SIZE_BYTES as u64;
 /// Where position-independent programs with an interpreter go: two thirds of the address space (`ELF_ET_DYN_BASE`).
-const PROGRAM_BASE: u64 = USER_END / 3 * 2 & !(PAGE - 1);
+const PROGRAM_BASE: u64 = (USER_END / 3 * 2) & !(PAGE - 1);
 /// How far that, and the stack, move at random: whole pages.
 const PROGRAM_RANDOM_PAGES: u64 = 1 << 22;
 const STACK_RANDOM_PAGES: u64 = 1 << 12;
@@ -217,6 +218,8 @@ impl AuxiliaryVector {
             (aux::AT_SECURE, u64::from(identity.secure)),
             (aux::AT_RANDOM, random),
             (aux::AT_HWCAP2, 0),
+            (aux::AT_RSEQ_FEATURE_SIZE, rseq::FEATURE_LEN_BYTES),
+            (aux::AT_RSEQ_ALIGN, rseq::ALIGNMENT_BYTES),
             (aux::AT_EXECFN, file_name),
             (aux::AT_PLATFORM, platform),
             (aux::AT_NULL, 0),

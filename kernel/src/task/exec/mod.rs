@@ -190,6 +190,7 @@ fn give_up_old_program(thread: &Arc<Thread>, space: Arc<AddressSpace>) {
     let process = &thread.process;
     exit::release_user_side(thread);
     thread.robust_list.store(0, Ordering::Relaxed);
+    *thread.restartable.lock() = None;
     let old = process.replace_address_space(Some(space.clone()));
     space.activate();
     drop(old);

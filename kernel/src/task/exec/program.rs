@@ -9,6 +9,9 @@ use alloc::sync::Arc;
 /// How much of a program is looked at to tell what it is (`BINPRM_BUF_SIZE`).
 pub const HEAD_LEN_BYTES: usize = 256;
 
+/// An interpreter's name, and the argument behind it on the `#!` line.
+pub type ScriptInterpreter<'a> = (&'a [u8], Option<&'a [u8]>);
+
 /// A file about to be executed.
 pub struct Program {
     /// The file, with writers kept away.
@@ -53,7 +56,7 @@ impl Program {
     /// The interpreter that the first line of a script names, and its argument.
     ///
     /// `None` if the file does not begin with `#!`. `ENOEXEC` if no interpreter is named, or if its name does not fit into what is looked at.
-    pub fn script_interpreter(&self) -> Result<Option<(&[u8], Option<&[u8]>)>> {
+    pub fn script_interpreter(&self) -> Result<Option<ScriptInterpreter<'_>>> {
         let Some(rest) = self.head.strip_prefix(b"#!") else { return Ok(None) };
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
         let line_end = rest.iter().position(|byte| *byte == b'\n');

@@ -36,7 +36,7 @@ impl Key {
     /// The futex at `address` of the current process. `EINVAL` if misaligned, `EFAULT` outside of user memory or (for one that may be
     /// shared) where nothing can be read.
     pub fn of(address: u64, private: bool) -> Result<Self> {
-        if address % 4 != 0 {
+        if !address.is_multiple_of(4) {
             return Err(Errno::INVAL);
         }
         if address >= USER_END {

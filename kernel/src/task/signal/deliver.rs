@@ -2,7 +2,7 @@
 
 use super::{Disposition, Signal, SignalInfo, SignalSet, frame, stop};
 use crate::errno::Errno;
-use crate::task::{Thread, exit, session};
+use crate::task::{Thread, exit, rseq, session};
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
 
@@ -23,6 +23,7 @@ pub(in crate::task) fn deliver(thread: &Thread, mut call: Option<u64>) {
                     actions.reset(signal);
                 }
                 settle_call(thread, call.take(), Some(action.has(sys::SA_RESTART)));
+                rseq::interrupted(thread);
                 if frame::push(thread, &info, &action).is_err() {
                     frame_failed(signal);
                 }

@@ -27,7 +27,7 @@ pub struct SignalInfo {
 pub enum Detail {
     /// `kill`, `tgkill`: who sent it. Uids as the receiver sees them.
     Sender { pid: u32, uid: u32 },
-    /// `sigqueue`, message queues.
+    /// `sigqueue`.
     Value { pid: u32, uid: u32, value: u64 },
     /// POSIX timers.
     Timer { id: i32, overruns: i32, value: u64 },
@@ -35,10 +35,6 @@ pub enum Detail {
     Child { pid: u32, uid: u32, status: i32, user_ticks: i64, system_ticks: i64 },
     /// Faults.
     Fault { address: u64 },
-    /// SIGIO.
-    Poll { band: i64, fd: i32 },
-    /// SIGSYS of seccomp.
-    SystemCall { address: u64, number: i32, architecture: u32 },
     /// What `rt_sigqueueinfo` passed, byte for byte.
     Raw([u8; INFO_LEN_BYTES - UNION_OFFSET]),
 }
@@ -57,11 +53,6 @@ impl SignalInfo {
     /// A fault at `address`.
     pub fn fault(signal: Signal, code: u32, address: u64) -> Self {
         Self { signal, errno: 0, code: code as i32, detail: Detail::Fault { address } }
-    }
-
-    /// Whether it comes from the kernel rather than from `kill` and its kin.
-    pub fn is_from_kernel(&self) -> bool {
-        self.code > 0
     }
 
     /// As `siginfo_t`.
@@ -94,15 +85,6 @@ impl SignalInfo {
                 put(union, 24, &system_ticks.to_ne_bytes());
             }
             Detail::Fault { address } => put(union, 0, &address.to_ne_bytes()),
-            Detail::Poll { band, fd } => {
-                put(union, 0, &band.to_ne_bytes());
-                put(union, 8, &fd.to_ne_bytes());
-            }
-            Detail::SystemCall { address, number, architecture } => {
-                put(union, 0, &address.to_ne_bytes());
-                put(union, 8, &number.to_ne_bytes());
-                put(union, 12, &architecture.to_ne_bytes());
-            }
             Detail::Raw(raw) => union.copy_from_slice(raw),
         }
         bytes
@@ -113,7 +95,14 @@ impl SignalInfo {
         let word = |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let mut raw = [0; INFO_LEN_BYTES - UNION_OFFSET];
         raw.copy_from_slice(&bytes[UNION_OFFSET..]);
-        Self { signal, errno: word(4), code: word(8), detail: Detail::Raw(raw) }
+        let detail = match word(8) {
+            sys::SI_QUEUE => {
+                let value = u64::from(word(24) as u32) | u64::from(word(28) as u32) << 32;
+                Detail::Value { pid: word(16) as u32, uid: word(20) as u32, value }
+            }
+            _ => Detail::Raw(raw),
+        };
+        Self { signal, errno: word(4), code: word(8), detail }
     }
 }
 

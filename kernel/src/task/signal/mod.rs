@@ -38,7 +38,6 @@ impl Signal {
     pub const SEGV: Self = Self(sys::SIGSEGV as u8);
     pub const PIPE: Self = Self(sys::SIGPIPE as u8);
     pub const ALRM: Self = Self(sys::SIGALRM as u8);
-    pub const TERM: Self = Self(sys::SIGTERM as u8);
     pub const CHLD: Self = Self(sys::SIGCHLD as u8);
     pub const CONT: Self = Self(sys::SIGCONT as u8);
     pub const STOP: Self = Self(sys::SIGSTOP as u8);
@@ -51,7 +50,6 @@ impl Signal {
     pub const VTALRM: Self = Self(sys::SIGVTALRM as u8);
     pub const PROF: Self = Self(sys::SIGPROF as u8);
     pub const WINCH: Self = Self(sys::SIGWINCH as u8);
-    pub const IO: Self = Self(sys::SIGIO as u8);
     pub const SYS: Self = Self(sys::SIGSYS as u8);
     /// The first real-time signal: from here on signals queue.
     pub const RT_MIN: Self = Self(sys::SIGRTMIN as u8);
@@ -84,11 +82,6 @@ impl Signal {
     /// Whether several of it queue.
     pub fn is_real_time(self) -> bool {
         self >= Self::RT_MIN
-    }
-
-    /// Whether it comes from what the thread itself just executed.
-    pub fn is_synchronous(self) -> bool {
-        SignalSet::SYNCHRONOUS.contains(self)
     }
 }
 

@@ -50,17 +50,6 @@ impl PendingSignals {
         self.queue.retain(|info| !gone.contains(info.signal));
     }
 
-    /// Forgets the signals of one timer, giving whether there was one (it carries the overrun count then).
-    pub(in crate::task) fn discard_timer(&mut self, signal: Signal, timer: i32) -> bool {
-        let of_timer = |info: &SignalInfo| info.signal == signal && matches!(info.detail, super::Detail::Timer { id, .. } if id == timer);
-        let before = self.queue.len();
-        self.queue.retain(|info| !of_timer(info));
-        if self.queue.len() != before && !self.queue.iter().any(|info| info.signal == signal) {
-            self.set = self.set.without(signal);
-        }
-        self.queue.len() != before
-    }
-
     /// Whether a signal of that timer waits.
     pub(in crate::task) fn has_timer(&self, signal: Signal, timer: i32) -> bool {
         self.queue.iter().any(|info| info.signal == signal && matches!(info.detail, super::Detail::Timer { id, .. } if id == timer))

@@ -98,7 +98,8 @@ fn is_wanted(process: &Arc<Process>, thread: Option<&Arc<Thread>>, info: &Signal
             _ => false,
         };
         let forced = SignalSet::UNBLOCKABLE.contains(signal) && from_ancestor;
-        if !forced && !(blocked && !SignalSet::UNBLOCKABLE.contains(signal)) {
+        let waits = blocked && !SignalSet::UNBLOCKABLE.contains(signal);
+        if !forced && !waits {
             return false;
         }
     }
