@@ -129,7 +129,8 @@ pub fn change_owner(path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(
         let may_give = permission::capable_over(credentials, attributes, Capabilities::CHOWN);
         let keeps_owner = uid.is_none_or(|uid| is_owner && uid == attributes.uid);
         let takes_own_group = gid.is_none_or(|gid| is_owner && (gid == attributes.gid || credentials.in_group(gid)));
-        if !may_give && !(keeps_owner && takes_own_group) {
+        let allowed = may_give || (keeps_owner && takes_own_group);
+        if !allowed {
             return Err(Errno::PERM);
         }
         let loses_set_ids = inode.file_type != FileType::Directory && attributes.mode & (SET_UID | SET_GID) != 0;

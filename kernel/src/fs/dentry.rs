@@ -179,21 +179,6 @@ impl Dentry {
         ancestor.is_none()
     }
 
-    /// The names from the superblock's root down to here: `/a/b`, or `/` for the root.
-    pub fn path_in_superblock(&self) -> Vec<u8> {
-        let mut names: Vec<Vec<u8>> = Vec::new();
-        self.visit_names(None, &mut |name| names.push(name.to_vec()));
-        let mut path = Vec::new();
-        for name in names.iter().rev() {
-            path.push(b'/');
-            path.extend_from_slice(name);
-        }
-        if path.is_empty() {
-            path.push(b'/');
-        }
-        path
-    }
-
     /// Takes the name away: the file was removed, or the cache found it stale. Who holds the dentry still reaches the inode.
     pub(in crate::fs) fn unhash(self: &Arc<Self>) {
         let names = RENAME.write();

@@ -221,7 +221,8 @@ pub trait FileOps: Any + Send + Sync {
     }
 
     /// Hands directory entries to `emit` from the cookie `position` on, until `emit` says stop; returns the next position.
-    /// `emit(name, inode number, type, next cookie) -> keep going`.
+    /// `emit(name, inode number, type, next cookie) -> keep going`; an entry that is answered with `false` was not taken.
+    #[expect(clippy::type_complexity, reason = "one closure with four plain arguments, described above")]
     fn read_directory(
         &self,
         file: &OpenFile,

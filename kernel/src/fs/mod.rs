@@ -4,7 +4,6 @@
 //! into paths; `file` and `fd_table` are what programs hold.
 
 pub mod attributes;
-pub mod boot;
 pub mod dentry;
 pub mod devpts;
 pub mod devtmpfs;

@@ -11,9 +11,6 @@ use crate::task::{Capabilities, Credentials, SleepMutex};
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as sys;
 
-/// Longest target of a symbolic link in bytes, with its NUL.
-pub const SYMLINK_MAX_BYTES: usize = 4096;
-
 /// Held by every rename between two directories, so that "is below" cannot change while two directories are being locked.
 static CROSS_DIRECTORY_RENAME: Lazy<SleepMutex<()>> = Lazy::new(|| SleepMutex::new(()));
 

@@ -89,13 +89,13 @@ pub fn open_from(start: walk::Start, name: &[u8], how: OpenHow) -> Result<Arc<Op
 fn open_walked(mut walk: Walk, how: OpenHow) -> Result<Arc<OpenFile>> {
     let follows = !how.flags.contains(OpenFlags::NOFOLLOW);
     if how.flags.contains(OpenFlags::TMPFILE) {
-        walk.to_end(follows)?;
+        walk.walk_to_end(follows)?;
         return open_unnamed(&walk, how);
     }
     let created = if how.flags.contains(OpenFlags::CREAT) {
         find_or_create(&mut walk, how)?
     } else {
-        walk.to_end(follows)?;
+        walk.walk_to_end(follows)?;
         false
     };
     let credentials = walk.credentials().clone();
@@ -114,7 +114,7 @@ fn find_or_create(walk: &mut Walk, how: OpenHow) -> Result<bool> {
     let exclusive = how.flags.contains(OpenFlags::EXCL);
     let follows = !exclusive && !how.flags.contains(OpenFlags::NOFOLLOW);
     loop {
-        let last = walk.to_parent()?;
+        let last = walk.walk_to_parent()?;
         if last.kind != LastKind::Normal {
             walk.take(&last, false)?;
             return if exclusive { Err(Errno::EXIST) } else { Ok(false) };

@@ -38,12 +38,14 @@ pub trait FileSystemType: Send + Sync {
 /// What a mount of a filesystem is asked for.
 pub struct MountRequest {
     /// The source string; `None` is NULL.
+    #[expect(dead_code, reason = "filesystems on devices and FUSE read it")]
     pub source: Option<Vec<u8>>,
     /// Superblock flags, `SB_*` = `MS_*` (F6).
     pub flags: u32,
     /// Options in order: key, and value if there was one.
     pub options: Vec<(String, Option<Vec<u8>>)>,
     /// Subtype behind the dot, if any.
+    #[expect(dead_code, reason = "FUSE reads it")]
     pub subtype: Option<String>,
     /// Who mounts.
     pub credentials: Arc<Credentials>,
@@ -138,6 +140,11 @@ impl SuperBlock {
             active: AtomicU32::new(0),
             anonymous_minor,
         })
+    }
+
+    /// Whether mounts, or the like, hold it already.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire) != 0
     }
 
     /// Gives the instance its top.
@@ -289,9 +296,4 @@ pub trait SuperBlockOps: Any + Send + Sync {
 
     /// The last mount and reference are gone.
     fn shut_down(&self, superblock: &SuperBlock) {}
-}
-
-/// What hands out inodes for `Arc<Inode>`-less callers: the root inode of the superblock.
-pub fn root_inode(superblock: &SuperBlock) -> Option<Arc<Inode>> {
-    superblock.root.lock().as_ref().and_then(|root| root.inode())
 }

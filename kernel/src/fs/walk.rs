@@ -155,18 +155,13 @@ impl Walk {
         &self.credentials
     }
 
-    /// Whether a slash after the last component, here or in a link, asks for a directory.
-    pub fn must_be_directory(&self) -> bool {
-        self.must_be_directory
-    }
-
     /// The place where the walk ended.
     pub fn into_place(self) -> Path {
         self.current
     }
 
     /// Walks up to the directory of the last component.
-    pub fn to_parent(&mut self) -> Result<Last> {
+    pub fn walk_to_parent(&mut self) -> Result<Last> {
         loop {
             let Some(last) = self.next_component() else {
                 return Ok(Last { name: Vec::new(), kind: LastKind::Root, trailing_slash: false });
@@ -182,9 +177,9 @@ impl Walk {
     }
 
     /// Walks to the end.
-    pub fn to_end(&mut self, follow: bool) -> Result<()> {
+    pub fn walk_to_end(&mut self, follow: bool) -> Result<()> {
         loop {
-            let last = self.to_parent()?;
+            let last = self.walk_to_parent()?;
             if !self.take(&last, follow || last.trailing_slash)? {
                 break;
             }
@@ -380,7 +375,9 @@ pub fn look_up_locked(directory: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry
     let superblock = &inode.superblock;
     match inode.ops.lookup(&inode, name) {
         Ok(found) => Ok(directory.add_child(superblock, name, Some(found), superblock.ops.keeps_dentries())),
-        Err(Errno::NOENT) if superblock.ops.has_free_names() => Ok(directory.add_child(superblock, name, None, superblock.ops.caches_negative())),
+        Err(Errno::NOENT) if superblock.ops.has_free_names() => {
+            Ok(directory.add_child(superblock, name, None, superblock.ops.caches_negative()))
+        }
         Err(error) => Err(error),
     }
 }
@@ -415,7 +412,7 @@ pub fn lookup_from(start: Start, name: &[u8], flags: LookupFlags) -> Result<Path
 }
 
 fn finish(mut walk: Walk, flags: LookupFlags) -> Result<Path> {
-    walk.to_end(flags.contains(LookupFlags::FOLLOW))?;
+    walk.walk_to_end(flags.contains(LookupFlags::FOLLOW))?;
     let place = walk.into_place();
     if flags.contains(LookupFlags::DIRECTORY) && !place.dentry().is_directory() {
         return Err(Errno::NOTDIR);
@@ -426,6 +423,6 @@ fn finish(mut walk: Walk, flags: LookupFlags) -> Result<Path> {
 /// Resolves the directory of a name's last component for the current thread.
 pub fn lookup_parent(directory_fd: i32, name: &[u8]) -> Result<(Path, Last)> {
     let mut walk = Walk::begin_at(directory_fd, name, Resolve::empty(), false)?;
-    let last = walk.to_parent()?;
+    let last = walk.walk_to_parent()?;
     Ok((walk.into_place(), last))
 }

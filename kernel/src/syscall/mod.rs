@@ -84,7 +84,11 @@ static MISSED: SpinLock<[u64; NUMBERS / 64]> = SpinLock::new([0; NUMBERS / 64]);
 pub fn dispatch(number: u64, arguments: &Arguments) -> Result<u64> {
     let entry = usize::try_from(number).ok().and_then(|number| *HANDLERS.get(number)?);
     match entry {
-        Some(Entry(_, _, handler)) => handler(arguments),
+        Some(Entry(_, name, handler)) => {
+            let result = handler(arguments);
+            log::trace!("{name}({arguments:x?}) = {result:x?}");
+            result
+        }
         None => {
             note_missing(number);
             Err(Errno::NOSYS)

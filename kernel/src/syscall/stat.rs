@@ -24,7 +24,7 @@ pub(super) const TABLE: &[Entry] = &[
 
 /// Words of `struct stat` on x86-64 (`asm/stat.h`): mode and uid, gid and padding share a word each.
 const STAT_WORDS: usize = 18;
-//// Words of `struct statfs` (`asm/statfs.h`).
+/// Words of `struct statfs` (`asm/statfs.h`).
 const STATFS_WORDS: usize = 15;
 const NS_PER_S: i128 = 1_000_000_000;
 /// `ST_VALID`: f_flags mean something (`include/linux/statfs.h`).
@@ -89,7 +89,7 @@ fn newfstatat(arguments: &Arguments) -> Result<u64> {
 
 fn statx(arguments: &Arguments) -> Result<u64> {
     let (flags, mask) = (arguments[2] as u32, arguments[3] as u32);
-    if mask & sys::STATX__RESERVED as u32 != 0 || flags & sys::AT_STATX_SYNC_TYPE == sys::AT_STATX_SYNC_TYPE {
+    if mask & sys::STATX__RESERVED != 0 || flags & sys::AT_STATX_SYNC_TYPE == sys::AT_STATX_SYNC_TYPE {
         return Err(Errno::INVAL);
     }
     let place = look_up(arguments[0], arguments[1], flags, sys::AT_NO_AUTOMOUNT | sys::AT_STATX_SYNC_TYPE)?;

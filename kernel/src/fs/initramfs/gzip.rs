@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, vec};
 use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 /// The window of deflate, and the most that is handed on at once.
 const WINDOW_BYTES: usize = 32 * 1024;

@@ -48,7 +48,7 @@ impl Unpacker {
             return self.make_directory(header, name).map(|()| false);
         }
         let mut walk = Walk::begin(self.start.clone(), name, Resolve::empty(), false)?;
-        let last = walk.to_parent()?;
+        let last = walk.walk_to_parent()?;
         if last.kind != LastKind::Normal {
             return Err(Errno::EXIST);
         }
@@ -121,7 +121,7 @@ impl Unpacker {
 
     fn make_missing_directory(&self, header: &Header, name: &[u8]) -> Result<Arc<Inode>> {
         let mut walk = Walk::begin(self.start.clone(), name, Resolve::empty(), false)?;
-        let last = walk.to_parent()?;
+        let last = walk.walk_to_parent()?;
         let parent = walk.into_place();
         let directory = parent.inode().ok_or(Errno::NOENT)?;
         let _changes = directory.lock.lock();

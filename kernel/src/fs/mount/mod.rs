@@ -135,12 +135,6 @@ pub fn is_mount_root(path: &Path) -> bool {
     forest().read().root(path.mount()).is_some_and(|root| root.key == path.dentry().key)
 }
 
-/// The root of the mount that a path is on.
-pub fn root_of(path: &Path) -> Option<Path> {
-    let root = forest().read().root(path.mount()).cloned()?;
-    Some(path.at(root))
-}
-
 /// The flags of a mount.
 pub fn flags(mount: MountId) -> MountFlags {
     forest().read().flags(mount).unwrap_or_default()
@@ -238,14 +232,6 @@ pub fn detach_mounts(dentry: &Arc<Dentry>) {
     }
     let released = change(|forest| forest.detach_mounts(dentry));
     drop(released);
-}
-
-/// Whether a context's root is not the top of its namespace as everybody in it would see it: `chroot(2)` was used.
-pub fn is_chrooted(context: &crate::fs::FsContext) -> bool {
-    let root = context.root();
-    let forest = forest().read();
-    let entry = forest.namespace_entry(current_namespace());
-    entry.is_none_or(|entry| entry.mount != root.mount() || entry.dentry.key != root.dentry().key)
 }
 
 /// The mount namespace of the current thread.

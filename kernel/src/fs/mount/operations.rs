@@ -148,7 +148,11 @@ pub fn require_mountable(file_system: &dyn FileSystemType, credentials: &Credent
 /// Makes a superblock, or finds one (O17), if the caller may.
 pub fn make_superblock(file_system: &'static dyn FileSystemType, request: &MountRequest) -> Result<ActiveSuperBlock> {
     require_mountable(file_system, &request.credentials)?;
-    Ok(ActiveSuperBlock::new(file_system.get_tree(request)?))
+    let superblock = file_system.get_tree(request)?;
+    if request.exclusive && superblock.is_active() {
+        return Err(Errno::BUSY);
+    }
+    Ok(ActiveSuperBlock::new(superblock))
 }
 
 /// A mount of a whole superblock, for graft.

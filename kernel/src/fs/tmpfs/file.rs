@@ -8,12 +8,7 @@ use crate::fs::Inode;
 use crate::mm::address_space::{FaultError, PageSource};
 use crate::mm::{Frame, IoBuffer, PAGE_SIZE_BYTES};
 use crate::sync::SpinLock;
-use alloc::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-    vec,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const PAGE: u64 = PAGE_SIZE_BYTES as u64;
@@ -245,8 +240,6 @@ impl Drop for Content {
 pub struct Pages {
     /// The content.
     pub content: Arc<Content>,
-    /// For the block count that `stat` shows.
-    pub inode: Weak<Inode>,
 }
 
 impl PageSource for Pages {

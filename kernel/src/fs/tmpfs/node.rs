@@ -332,9 +332,9 @@ impl InodeOps for Node {
         }
     }
 
-    fn pages(&self, inode: &Arc<Inode>) -> Option<Arc<dyn PageSource>> {
+    fn pages(&self, _inode: &Arc<Inode>) -> Option<Arc<dyn PageSource>> {
         let content = self.content()?.clone();
-        Some(Arc::new(Pages { content, inode: Arc::downgrade(inode) }))
+        Some(Arc::new(Pages { content }))
     }
 
     fn get_xattr(&self, _inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
