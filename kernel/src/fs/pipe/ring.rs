@@ -2,6 +2,7 @@
 //! little each holds; this is what programs see through `O_NONBLOCK`, `FIONREAD` and `poll`.
 
 use crate::errno::{Errno, Result};
+use crate::fs::internal;
 use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
 use alloc::{collections::VecDeque, vec::Vec};
 
@@ -133,6 +134,7 @@ impl Ring {
 }
 
 fn new_page() -> Result<Vec<u8>> {
+    internal::check_memory()?;
     let mut page = Vec::new();
     page.try_reserve_exact(PAGE_SIZE_BYTES).map_err(|_| Errno::NOMEM)?;
     Ok(page)

@@ -5,6 +5,7 @@ use super::in_flight::Flight;
 use super::packet::{Charge, Packet};
 use super::{Kind, Phase, UnixSocket};
 use crate::errno::{Errno, Result};
+use crate::fs::internal;
 use crate::fs::socket::message::UserCredentials;
 use crate::fs::socket::{Incoming, MessageFlags, Outgoing, wait_for};
 use crate::task::signal::{self, Signal};
@@ -314,6 +315,7 @@ impl UnixSocket {
 fn take_bytes(message: &mut Outgoing<'_, '_>, most: usize) -> Result<Vec<u8>> {
     let wanted = most.min(message.data.remaining());
     let mut bytes = Vec::new();
+    internal::check_memory().map_err(|_| Errno::NOBUFS)?;
     bytes.try_reserve_exact(wanted).map_err(|_| Errno::NOBUFS)?;
     bytes.resize(wanted, 0);
     let taken = message.data.take(&mut bytes)?;
