@@ -6,7 +6,7 @@ use crate::fs::fd_table::Fd;
 use crate::fs::inode::Attributes;
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
 use crate::fs::{Dentry, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, SuperBlock, mount, pipe};
-use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
+use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, frame};
 use crate::sync::Once;
 use crate::task::{UserNamespace, current};
 use alloc::{format, sync::Arc, vec::Vec};
@@ -89,7 +89,8 @@ impl Instance {
         Ok(Self { superblock, root })
     }
 
-    /// An open file of an inode on the filesystem; `name` is what a named file is called.
+    /// An open file of an inode on the filesystem; `name` is what a named file is called. The caller has seen that there is memory
+    /// ([`check_memory`]).
     pub fn open(&self, inode: &Arc<Inode>, name: &[u8], ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<OpenFile> {
         let dentry = Dentry::new_root(&self.superblock, inode.clone(), name);
         OpenFile::new(self.root.at(dentry), inode.clone(), flags, current().credentials(), ops)
@@ -139,6 +140,11 @@ struct BareInode;
 
 impl InodeOps for BareInode {}
 
+/// `ENOMEM` while only the reserve is left: what programs can have any number of is not made from it.
+pub fn check_memory() -> Result<()> {
+    if frame::low() { Err(Errno::NOMEM) } else { Ok(()) }
+}
+
 /// Attributes of a file that the current thread makes.
 fn own_attributes(mode: u32) -> Attributes {
     let credentials = current().credentials();
@@ -147,11 +153,13 @@ fn own_attributes(mode: u32) -> Attributes {
 
 /// The inode of a new pipe.
 pub fn pipe_inode(pipe: Arc<pipe::Pipe>) -> Result<Arc<Inode>> {
+    check_memory()?;
     Ok(make_inode(&pipefs()?.superblock, FileType::Fifo, own_attributes(0o600), Arc::new(PipeInode { pipe })))
 }
 
 /// An open file for a new socket.
 pub fn socket_file(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
+    check_memory()?;
     let sockfs = sockfs()?;
     let inode = make_inode(&sockfs.superblock, FileType::Socket, own_attributes(0o777), Arc::new(BareInode));
     Ok(sockfs.open(&inode, b"", ops, flags))
@@ -161,9 +169,17 @@ pub fn socket_file(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFi
 pub fn anonymous_file(name: &str, ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
     /// All share one inode, mode 0600 without a type.
     static INODE: Once<Arc<Inode>> = Once::new();
+    check_memory()?;
     let instance = anon_inodefs()?;
     let inode = INODE.call_once(|| make_inode(&instance.superblock, FileType::Untyped, Attributes::new(0o600, 0, 0), Arc::new(BareInode)));
     Ok(instance.open(inode, name.as_bytes(), ops, flags))
+}
+
+/// `EMFILE` if the calling process has no room for another descriptor, for calls that would lose something otherwise.
+pub fn check_room() -> Result<()> {
+    let thread = current();
+    let open = thread.files().open_numbers().len() as u64;
+    if open >= thread.process.descriptor_limit() { Err(Errno::MFILE) } else { Ok(()) }
 }
 
 /// Gives an open file the lowest free descriptor of the calling process.

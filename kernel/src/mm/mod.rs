@@ -7,10 +7,12 @@ pub mod address_space;
 pub mod frame;
 pub mod heap;
 mod page_table;
+pub mod page_buffer;
 pub mod user;
 
 pub use address_space::AddressSpace;
 pub use frame::Frame;
+pub use page_buffer::PageBuffer;
 pub use user::{IoBuffer, UserPointer};
 
 /// Bytes in a page, and in a frame.

@@ -134,6 +134,7 @@ fn accept4(arguments: &Arguments) -> Result<u64> {
 
 fn accept_with(fd: u64, address: u64, len_pointer: u64, flags: OpenFlags) -> Result<u64> {
     let file = socket_file(fd)?;
+    internal::check_room()?;
     let connection = socket::of(&file)?.accept(file.is_nonblocking())?;
     // Made at once, so that a failure closes the connection.
     let opened = socket::open(connection.clone(), flags & OpenFlags::NONBLOCK)?;

@@ -295,6 +295,30 @@ fn a_passed_descriptor_shares_its_open_file_and_dies_unread() {
 }
 
 #[test]
+fn sockets_that_hold_only_each_other_go() {
+    in_child(|| {
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        let (one, two) = pair(SOCK_STREAM);
+        let (three, four) = pair(SOCK_DGRAM);
+        // Each pair lies in the other's queue, and the writer with them: nobody can ever receive it.
+        let numbers = |files: &[i32]| -> Vec<u8> { files.iter().flat_map(|fd| fd.to_le_bytes()).collect() };
+        let (first, second) = (numbers(&[three.as_raw_fd(), four.as_raw_fd()]), numbers(&[one.as_raw_fd(), two.as_raw_fd()]));
+        send_control(&one, libc::SCM_RIGHTS, &first).expect("sendmsg");
+        send_control(&three, libc::SCM_RIGHTS, &second).expect("sendmsg");
+        send_control(&two, libc::SCM_RIGHTS, &numbers(&[writer.as_raw_fd()])).expect("sendmsg");
+        drop(writer);
+        let mut poll = libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        drop((one, two, three));
+        assert_eq!(syscall!(SYS_poll, &raw mut poll, 1, 0), Ok(0), "the last of the four can be received from");
+        drop(four);
+        // They are looked for when some socket really goes.
+        drop(pair(SOCK_STREAM));
+        assert_eq!(syscall!(SYS_poll, &raw mut poll, 1, 5000), Ok(1));
+        assert_eq!(poll.revents, libc::POLLHUP);
+    });
+}
+
+#[test]
 fn too_little_room_for_control_data_cuts_and_says_so() {
     in_child(|| {
         let (one, two) = pair(SOCK_STREAM);

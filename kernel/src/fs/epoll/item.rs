@@ -3,7 +3,7 @@
 use super::{Behaviour, Epoll, Event, ItemKey, MAX_ITEMS};
 use crate::errno::{Errno, Result};
 use crate::fs::fd_table::Fd;
-use crate::fs::{OpenFile, PollEvents, PollTable};
+use crate::fs::{OpenFile, PollEvents, PollTable, internal};
 use crate::sync::SpinLock;
 use crate::task::{WaitQueue, Wake};
 use alloc::sync::{Arc, Weak};
@@ -36,6 +36,7 @@ struct State {
 impl Item {
     /// `ENOSPC` when there are too many.
     pub(super) fn new(epoll: &Arc<Epoll>, fd: Fd, file: &Arc<OpenFile>, event: Event) -> Result<Arc<Self>> {
+        internal::check_memory()?;
         if ITEMS.fetch_add(1, Ordering::Relaxed) >= MAX_ITEMS {
             ITEMS.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::NOSPC);

@@ -12,6 +12,7 @@ use crate::fs::{FileOps, OpenFile, OpenFlags, PollEvents, PollTable, internal};
 use crate::sync::SpinLock;
 use crate::task::wait_queue::{Deadline, WaitMode};
 use crate::task::{SleepMutex, WaitQueue};
+use crate::time::clock;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -253,7 +254,8 @@ impl Epoll {
     pub fn wait(&self, most: usize, deadline: Option<Deadline>, deliver: &mut dyn FnMut(usize, Event) -> Result<()>) -> Result<usize> {
         loop {
             let delivered = self.collect(most, deliver)?;
-            if delivered > 0 {
+            // Asking only is never interrupted.
+            if delivered > 0 || deadline.is_some_and(|deadline| deadline.0 <= clock::monotonic_ns()) {
                 return Ok(delivered);
             }
             let some = || (!self.ready.lock().is_empty()).then_some(());

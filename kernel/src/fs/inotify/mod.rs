@@ -190,6 +190,7 @@ impl Inotify {
             watch.mask.store((base | kept).bits(), Ordering::Relaxed);
             return Ok(watch.descriptor);
         }
+        internal::check_memory()?;
         if WATCHES.fetch_add(1, Ordering::Relaxed) >= MAX_WATCHES {
             WATCHES.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::NOSPC);

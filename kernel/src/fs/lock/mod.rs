@@ -11,7 +11,7 @@ mod deadlock;
 mod ranges;
 
 use crate::errno::{Errno, Result};
-use crate::fs::{FdTable, Inode, OpenFile};
+use crate::fs::{FdTable, Inode, OpenFile, internal};
 use crate::sync::{Lazy, SpinLock};
 use crate::task::WaitQueue;
 use crate::task::wait_queue::WaitMode;
@@ -109,6 +109,7 @@ pub fn held(inode: &Inode, owner: Owner, range: Range) -> Option<RecordLock> {
 /// `F_SETLK`, `F_SETLKW` for a lock. `EAGAIN` if another's is in the way and `wait` is false; `EDEADLK` if waiting would never end;
 /// `ENOLCK` if there are too many.
 pub fn lock_record(inode: &Arc<Inode>, wanted: RecordLock, wait: bool) -> Result<()> {
+    internal::check_memory().map_err(|_| Errno::NOLCK)?;
     note_inode(inode);
     let attempt = || -> core::result::Result<Result<()>, Owner> {
         let mut state = inode.locks.state.lock();
@@ -150,6 +151,7 @@ pub fn unlock_record(inode: &Inode, owner: Owner, range: Range) -> Result<()> {
 
 /// `flock(2)`: a lock that the description has already is changed, which gives others a chance between.
 pub fn lock_whole(inode: &Arc<Inode>, owner: Owner, mode: Mode, pid: u32, wait: bool) -> Result<()> {
+    internal::check_memory().map_err(|_| Errno::NOLCK)?;
     note_inode(inode);
     let attempt = || -> Option<Result<()>> {
         let mut state = inode.locks.state.lock();

@@ -2,12 +2,13 @@
 //! little each holds; this is what programs see through `O_NONBLOCK`, `FIONREAD` and `poll`.
 
 use crate::errno::{Errno, Result};
-use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
-use alloc::{collections::VecDeque, vec::Vec};
+use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, PageBuffer};
+use alloc::collections::VecDeque;
 
-/// One slot. Its unread bytes are `bytes[start..]`.
+/// One slot.
 struct Slot {
-    bytes: Vec<u8>,
+    page: PageBuffer,
+    /// Where the unread bytes begin.
     start: usize,
     /// Written in packet mode (`O_DIRECT`): read alone, the rest of it thrown away, and never appended to.
     packet: bool,
@@ -15,7 +16,7 @@ struct Slot {
 
 impl Slot {
     fn unread(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
+        self.page.bytes().get(self.start..).unwrap_or_default()
     }
 }
 
@@ -24,7 +25,7 @@ pub(super) struct Ring {
     slots: VecDeque<Slot>,
     capacity_slots: usize,
     /// An emptied page kept for the next write: a pipe that is read as fast as it is written allocates nothing.
-    spare: Option<Vec<u8>>,
+    spare: Option<PageBuffer>,
 }
 
 impl Ring {
@@ -67,22 +68,22 @@ impl Ring {
     pub(super) fn merge(&mut self, source: &mut IoBuffer<'_>) -> Result<usize> {
         let odd_bytes = source.remaining() % PAGE_SIZE_BYTES;
         let Some(last) = self.slots.back_mut() else { return Ok(0) };
-        if odd_bytes == 0 || last.packet || last.bytes.len() + odd_bytes > PAGE_SIZE_BYTES {
+        if odd_bytes == 0 || last.packet || last.page.bytes().len() + odd_bytes > PAGE_SIZE_BYTES {
             return Ok(0);
         }
-        take_into(&mut last.bytes, odd_bytes, source)
+        last.page.append(odd_bytes, |room| source.take(room))
     }
 
     /// Fills one more slot from `source`. The caller has seen that the ring is not full.
     pub(super) fn append(&mut self, source: &mut IoBuffer<'_>, packet: bool) -> Result<usize> {
-        let mut bytes = match self.spare.take() {
+        let mut page = match self.spare.take() {
             Some(page) => page,
-            None => new_page()?,
+            None => PageBuffer::new()?,
         };
-        let taken = take_into(&mut bytes, PAGE_SIZE_BYTES, source);
+        let taken = page.append(source.remaining(), |room| source.take(room));
         match taken {
-            Ok(1..) => self.slots.push_back(Slot { bytes, start: 0, packet }),
-            _ => self.keep_spare(bytes),
+            Ok(1..) => self.slots.push_back(Slot { page, start: 0, packet }),
+            _ => self.keep_spare(page),
         }
         taken
     }
@@ -122,28 +123,12 @@ impl Ring {
 
     fn pop(&mut self) {
         if let Some(slot) = self.slots.pop_front() {
-            self.keep_spare(slot.bytes);
+            self.keep_spare(slot.page);
         }
     }
 
-    fn keep_spare(&mut self, mut page: Vec<u8>) {
+    fn keep_spare(&mut self, mut page: PageBuffer) {
         page.clear();
         self.spare.get_or_insert(page);
     }
-}
-
-fn new_page() -> Result<Vec<u8>> {
-    let mut page = Vec::new();
-    page.try_reserve_exact(PAGE_SIZE_BYTES).map_err(|_| Errno::NOMEM)?;
-    Ok(page)
-}
-
-/// Extends `bytes` (within its page) by up to `most` bytes of `source`.
-fn take_into(bytes: &mut Vec<u8>, most: usize, source: &mut IoBuffer<'_>) -> Result<usize> {
-    let before = bytes.len();
-    let wanted = most.min(source.remaining()).min(PAGE_SIZE_BYTES.saturating_sub(before));
-    bytes.resize(before + wanted, 0);
-    let taken = source.take(&mut bytes[before..]);
-    bytes.truncate(before + *taken.as_ref().unwrap_or(&0));
-    taken
 }

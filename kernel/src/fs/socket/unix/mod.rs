@@ -400,8 +400,8 @@ impl SocketOps for UnixSocket {
             return Err(Errno::INVAL);
         }
         Ok(match self.kind {
-            Kind::Datagram => state.packets.front().map_or(0, |packet| packet.unread().len()),
-            _ => state.packets.iter().map(|packet| packet.unread().len()).sum(),
+            Kind::Datagram => state.packets.front().map_or(0, |packet| packet.unread_bytes()),
+            _ => state.packets.iter().map(|packet| packet.unread_bytes()).sum(),
         })
     }
 

@@ -3,21 +3,71 @@
 use super::UnixSocket;
 use super::address::Address;
 use super::in_flight::Flight;
-use crate::fs::OpenFile;
+use crate::errno::{Errno, Result};
 use crate::fs::socket::message::UserCredentials;
+use crate::fs::{OpenFile, internal};
+use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, PageBuffer};
 use crate::sync::SpinLock;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a packet costs its sender's buffer beyond its bytes: about what Linux's bookkeeping comes to.
 const OVERHEAD_BYTES: usize = 512;
+/// Up to so many bytes lie in the heap, more in pages.
+const SMALL_BYTES: usize = 128;
 /// The least that the bytes of a packet count for.
 const LEAST_BYTES: usize = 256;
 
+/// The bytes of a packet. Small ones do not take up a page.
+pub(super) enum Body {
+    Small(Vec<u8>),
+    Pages(Vec<PageBuffer>),
+}
+
+impl Body {
+    /// Takes up to `most` bytes of `source`. `ENOBUFS` if there is no memory for them.
+    pub(super) fn take(source: &mut IoBuffer<'_>, most: usize) -> Result<Self> {
+        let wanted = most.min(source.remaining());
+        if wanted <= SMALL_BYTES {
+            internal::check_memory().map_err(|_| Errno::NOBUFS)?;
+            let mut bytes = vec![0; wanted];
+            let taken = source.take(&mut bytes)?;
+            bytes.truncate(taken);
+            return Ok(Self::Small(bytes));
+        }
+        let mut pages = Vec::new();
+        pages.try_reserve_exact(wanted.div_ceil(PAGE_SIZE_BYTES)).map_err(|_| Errno::NOBUFS)?;
+        let mut left = wanted;
+        while left > 0 {
+            let mut page = PageBuffer::new().map_err(|_| Errno::NOBUFS)?;
+            match page.append(left, |room| source.take(room)) {
+                Ok(0) => break,
+                Ok(count) => left -= count,
+                Err(error) if pages.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+            pages.push(page);
+        }
+        Ok(Self::Pages(pages))
+    }
+
+    pub(super) fn len_bytes(&self) -> usize {
+        self.parts().map(<[u8]>::len).sum()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let (small, pages) = match self {
+            Self::Small(bytes) => (Some(&bytes[..]), &[][..]),
+            Self::Pages(pages) => (None, &pages[..]),
+        };
+        small.into_iter().chain(pages.iter().map(PageBuffer::bytes))
+    }
+}
+
 /// A datagram, or the part of a stream that one call sent.
 pub(super) struct Packet {
-    bytes: Vec<u8>,
+    body: Body,
     /// How many of the bytes were read (streams only).
     read: AtomicUsize,
     /// The sender's name.
@@ -30,23 +80,42 @@ pub(super) struct Packet {
 
 impl Packet {
     pub(super) fn new(
-        bytes: Vec<u8>,
+        body: Body,
         address: Option<Arc<Address>>,
         credentials: Option<UserCredentials>,
         files: Flight,
         charge: Charge,
     ) -> Arc<Self> {
-        Arc::new(Self { bytes, read: AtomicUsize::new(0), address, credentials, files: SpinLock::new(files), _charge: charge })
+        Arc::new(Self { body, read: AtomicUsize::new(0), address, credentials, files: SpinLock::new(files), _charge: charge })
     }
 
     /// Bytes not read yet.
-    pub(super) fn unread(&self) -> &[u8] {
-        self.bytes.get(self.read.load(Ordering::Relaxed)..).unwrap_or_default()
+    pub(super) fn unread_bytes(&self) -> usize {
+        self.body.len_bytes() - self.read.load(Ordering::Relaxed)
+    }
+
+    /// Copies what was not read yet, as far as there is room. It still counts as unread.
+    pub(super) fn copy_to(&self, target: &mut IoBuffer<'_>) -> Result<usize> {
+        let mut skip = self.read.load(Ordering::Relaxed);
+        let mut copied = 0;
+        for part in self.body.parts() {
+            let unread = part.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(part.len());
+            match target.put(unread) {
+                Ok(count) => copied += count,
+                Err(error) if copied == 0 => return Err(error),
+                Err(_) => break,
+            }
+            if target.remaining() == 0 {
+                break;
+            }
+        }
+        Ok(copied)
     }
 
     /// Counts bytes as read; says whether all are.
     pub(super) fn advance(&self, count: usize) -> bool {
-        self.read.fetch_add(count, Ordering::Relaxed) + count >= self.bytes.len()
+        self.read.fetch_add(count, Ordering::Relaxed) + count >= self.body.len_bytes()
     }
 
     /// Takes the files out, which land thereby.

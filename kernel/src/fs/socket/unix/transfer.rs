@@ -2,14 +2,13 @@
 
 use super::address::{self, Name};
 use super::in_flight::Flight;
-use super::packet::{Charge, Packet};
+use super::packet::{Body, Charge, Packet};
 use super::{Kind, Phase, UnixSocket};
 use crate::errno::{Errno, Result};
 use crate::fs::socket::message::UserCredentials;
 use crate::fs::socket::{Incoming, MessageFlags, Outgoing, wait_for};
 use crate::task::signal::{self, Signal};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 /// The most that one packet of a stream holds.
 const STREAM_PART_BYTES: usize = 16 * 1024;
@@ -35,12 +34,12 @@ impl UnixSocket {
         })?
     }
 
-    fn packet(&self, to: &UnixSocket, bytes: Vec<u8>, message: &Outgoing<'_, '_>, flight: Flight) -> Result<Arc<Packet>> {
+    fn packet(&self, to: &UnixSocket, body: Body, message: &Outgoing<'_, '_>, flight: Flight) -> Result<Arc<Packet>> {
         let told = self.options.passes_credentials() || to.options.passes_credentials();
         let credentials = message.credentials.clone().or_else(|| told.then(UserCredentials::of_current));
         let address = self.state.lock().address.clone();
-        let charge = Charge::new(&self.strong()?, bytes.len());
-        Ok(Packet::new(bytes, address, credentials, flight, charge))
+        let charge = Charge::new(&self.strong()?, body.len_bytes());
+        Ok(Packet::new(body, address, credentials, flight, charge))
     }
 
     /// Sends all, part by part. `EPIPE` with SIGPIPE (unless `MSG_NOSIGNAL`) when the connection has ended.
@@ -84,9 +83,9 @@ impl UnixSocket {
         let peer = self.peer().ok_or(Errno::PIPE)?;
         // Files go with the first part; if it cannot be sent, they are given up with the message.
         let flight = Flight::depart(core::mem::take(&mut message.files))?;
-        let bytes = take_bytes(message, STREAM_PART_BYTES)?;
-        let count = bytes.len();
-        let packet = self.packet(&peer, bytes, message, flight)?;
+        let body = Body::take(message.data, STREAM_PART_BYTES)?;
+        let count = body.len_bytes();
+        let packet = self.packet(&peer, body, message, flight)?;
         let mut state = peer.state.lock();
         if state.dead || state.shutdown.receive {
             return Err(Errno::PIPE);
@@ -127,8 +126,8 @@ impl UnixSocket {
             return Err(Errno::MSGSIZE);
         }
         self.wait_for_send_room(message.flags)?;
-        let bytes = take_bytes(message, len_bytes)?;
-        if bytes.len() != len_bytes {
+        let body = Body::take(message.data, len_bytes)?;
+        if body.len_bytes() != len_bytes {
             return Err(Errno::FAULT);
         }
         let flight = Flight::depart(core::mem::take(&mut message.files))?;
@@ -136,7 +135,7 @@ impl UnixSocket {
             Some(name) => address::find(self.kind, name)?,
             None => self.peer().ok_or_else(|| self.lost_peer())?,
         };
-        let packet = self.packet(&other, bytes, message, flight)?;
+        let packet = self.packet(&other, body, message, flight)?;
         self.deliver(&other, packet, message.flags)?;
         Ok(len_bytes)
     }
@@ -208,9 +207,9 @@ impl UnixSocket {
         if !peek {
             self.room.wake_all();
         }
-        let bytes = packet.unread();
-        let copied = message.data.put(bytes)?;
-        if copied < bytes.len() {
+        let len_bytes = packet.unread_bytes();
+        let copied = packet.copy_to(message.data)?;
+        if copied < len_bytes {
             message.out_flags |= MessageFlags::TRUNC;
         }
         if self.kind == Kind::SequencedPacket {
@@ -218,7 +217,7 @@ impl UnixSocket {
         }
         self.fill_in(message, &packet);
         message.files = if peek { packet.files() } else { packet.take_files() };
-        Ok(if message.flags.contains(MessageFlags::TRUNC) { bytes.len() } else { copied })
+        Ok(if message.flags.contains(MessageFlags::TRUNC) { len_bytes } else { copied })
     }
 
     /// Who sent it.
@@ -287,7 +286,7 @@ impl UnixSocket {
                     return Ok(true);
                 }
             }
-            let copied = message.data.put(packet.unread())?;
+            let copied = packet.copy_to(message.data)?;
             *received += copied;
             self.fill_in(message, &packet);
             let has_files = packet.has_files();
@@ -308,15 +307,4 @@ impl UnixSocket {
             }
         }
     }
-}
-
-/// Up to `most` bytes of the message. `ENOBUFS` if there is no memory for them.
-fn take_bytes(message: &mut Outgoing<'_, '_>, most: usize) -> Result<Vec<u8>> {
-    let wanted = most.min(message.data.remaining());
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(wanted).map_err(|_| Errno::NOBUFS)?;
-    bytes.resize(wanted, 0);
-    let taken = message.data.take(&mut bytes)?;
-    bytes.truncate(taken);
-    Ok(bytes)
 }
