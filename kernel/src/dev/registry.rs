@@ -4,6 +4,8 @@
 
 use crate::dev::{kmsg_device, memory, ramdisk, random, tty};
 use crate::errno::{Errno, Result};
+pub use crate::fs::superblock::make_device;
+use crate::fs::superblock::split_device;
 use crate::fs::{FileOps, FileType, OpenFlags, Path};
 use alloc::{format, string::String, sync::Arc, vec::Vec};
 use core::fmt::Write;
@@ -53,20 +55,14 @@ pub const PTY_SLAVE_MAJOR: u32 = 136;
 /// RAM disks (block).
 pub const RAMDISK_MAJOR: u32 = 1;
 
-/// A device number in the encoding of `st_dev` and `st_rdev` (`makedev(3)`).
-pub const fn make_device(major: u32, minor: u32) -> u64 {
-    let (major, minor) = (major as u64, minor as u64);
-    ((major & 0xffff_f000) << 32) | ((major & 0xfff) << 8) | ((minor & 0xffff_ff00) << 12) | (minor & 0xff)
-}
-
 /// The major number (`major(3)`).
-pub const fn major(device: u64) -> u32 {
-    (((device >> 32) & 0xffff_f000) | ((device >> 8) & 0xfff)) as u32
+pub fn major(device: u64) -> u32 {
+    split_device(device).0
 }
 
 /// The minor number (`minor(3)`).
-pub const fn minor(device: u64) -> u32 {
-    (((device >> 12) & 0xffff_ff00) | (device & 0xff)) as u32
+pub fn minor(device: u64) -> u32 {
+    split_device(device).1
 }
 
 /// Opens the device behind a node. `ENXIO` if no driver has the number.
@@ -82,7 +78,7 @@ pub fn open(file_type: FileType, device: u64, path: &Path, flags: OpenFlags) -> 
     (driver.open)(device, path, flags)
 }
 
-/// A device that is always there: its name below `/dev`, `/sys/class/<class>` and its number.
+/// A device that is always there.
 pub struct Node {
     /// Name in devtmpfs.
     pub name: String,
@@ -92,37 +88,33 @@ pub struct Node {
     pub device: u64,
     /// Permission bits of the node.
     pub mode: u32,
-    /// The directory of `/sys/class` (or `block`).
-    pub class: &'static str,
 }
 
 /// All devices that have a node in devtmpfs, with Linux's modes.
 pub fn nodes() -> Vec<Node> {
-    let character = |name: &str, major, minor, mode, class| Node {
+    let character = |name: &str, major, minor, mode| Node {
         name: String::from(name),
         file_type: FileType::CharDevice,
         device: make_device(major, minor),
         mode,
-        class,
     };
     let mut nodes = Vec::from([
-        character("console", TTY_AUXILIARY_MAJOR, 1, 0o600, "tty"),
-        character("full", MEMORY_MAJOR, 7, 0o666, "mem"),
-        character("kmsg", MEMORY_MAJOR, 11, 0o644, "mem"),
-        character("null", MEMORY_MAJOR, 3, 0o666, "mem"),
-        character("ptmx", TTY_AUXILIARY_MAJOR, 2, 0o666, "tty"),
-        character("random", MEMORY_MAJOR, 8, 0o666, "mem"),
-        character("tty", TTY_AUXILIARY_MAJOR, 0, 0o666, "tty"),
-        character("ttyS0", TTY_MAJOR, SERIAL_FIRST_MINOR, 0o600, "tty"),
-        character("urandom", MEMORY_MAJOR, 9, 0o666, "mem"),
-        character("zero", MEMORY_MAJOR, 5, 0o666, "mem"),
+        character("console", TTY_AUXILIARY_MAJOR, 1, 0o600),
+        character("full", MEMORY_MAJOR, 7, 0o666),
+        character("kmsg", MEMORY_MAJOR, 11, 0o644),
+        character("null", MEMORY_MAJOR, 3, 0o666),
+        character("ptmx", TTY_AUXILIARY_MAJOR, 2, 0o666),
+        character("random", MEMORY_MAJOR, 8, 0o666),
+        character("tty", TTY_AUXILIARY_MAJOR, 0, 0o666),
+        character("ttyS0", TTY_MAJOR, SERIAL_FIRST_MINOR, 0o600),
+        character("urandom", MEMORY_MAJOR, 9, 0o666),
+        character("zero", MEMORY_MAJOR, 5, 0o666),
     ]);
     nodes.extend((0..ramdisk::count()).map(|index| Node {
         name: format!("ram{index}"),
         file_type: FileType::BlockDevice,
         device: make_device(RAMDISK_MAJOR, index),
         mode: 0o600,
-        class: "block",
     }));
     nodes
 }

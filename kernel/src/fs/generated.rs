@@ -47,17 +47,6 @@ impl Text {
     pub fn finish(self) -> Result<Vec<u8>> {
         if self.cut { Err(Errno::NOMEM) } else { Ok(self.bytes) }
     }
-
-    /// Appends bytes with those in `escaped` and the backslash as `\ooo` (`seq_escape` of Linux, and mount tables).
-    pub fn escaped(&mut self, bytes: &[u8], escaped: &[u8]) {
-        for &byte in bytes {
-            if byte == b'\\' || escaped.contains(&byte) {
-                self.bytes(&[b'\\', b'0' + (byte >> 6), b'0' + ((byte >> 3) & 7), b'0' + (byte & 7)]);
-            } else {
-                self.bytes(&[byte]);
-            }
-        }
-    }
 }
 
 impl fmt::Write for Text {
@@ -117,8 +106,8 @@ pub struct GeneratedFile {
 }
 
 impl GeneratedFile {
-    /// A file over `content`.
-    pub fn new(content: Arc<dyn Content>) -> Arc<dyn FileOps> {
+    /// Opens `content`.
+    pub fn open(content: Arc<dyn Content>) -> Arc<dyn FileOps> {
         Arc::new(Self { content, snapshot: SleepMutex::new(None) })
     }
 }
@@ -177,6 +166,8 @@ pub enum Kind {
 pub enum Policy {
     /// As other filesystems.
     Ordinary,
+    /// As sysfs: the same, with directories that their owner may write, could anything be made in them.
+    Devices,
     /// As `/proc/sys`: the bits bind root too, and nothing changes them; directories have one link.
     Fixed,
 }
@@ -262,7 +253,9 @@ impl Entry {
             Kind::Link(target) => Arc::new(FixedLink(target)),
             Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => Arc::new(TableFile { entry: self, policy }),
         };
-        let inode = make_inode(superblock, self.number(), self.file_type(), self.mode, ops);
+        let is_directory = matches!(self.kind, Kind::Directory(_));
+        let mode = if is_directory && policy == Policy::Devices { self.mode | 0o200 } else { self.mode };
+        let inode = make_inode(superblock, self.number(), self.file_type(), mode, ops);
         if let Kind::Directory(entries) = self.kind {
             inode.attributes.lock().links = if policy == Policy::Fixed { 1 } else { directory_links(entries) };
         }
@@ -298,7 +291,7 @@ fn change_by_policy(policy: Policy, inode: &Arc<Inode>, change: &AttributeChange
 
 /// The check of [`Policy::Fixed`]: root's ids give root's bits, and no capability more.
 fn permission_by_policy(policy: Policy, inode: &Inode, credentials: &Credentials, mask: u32) -> Option<Result<()>> {
-    if policy == Policy::Ordinary {
+    if policy != Policy::Fixed {
         return None;
     }
     let mode = inode.attributes.lock().mode;
@@ -353,9 +346,12 @@ impl FileOps for OpenDirectory {
     }
 }
 
+/// Takes a directory entry: name, inode number, type, the position behind it. `false`: no room for it.
+pub type Emit<'a> = dyn FnMut(&[u8], u64, FileType, u64) -> bool + 'a;
+
 /// Hands out the entries of a directory in order, beginning with `.` and `..`, from a position on.
 pub struct Listing<'a> {
-    emit: &'a mut dyn FnMut(&[u8], u64, FileType, u64) -> bool,
+    emit: &'a mut Emit<'a>,
     /// The cookie of the entry to come.
     next: u64,
     /// Where a later call goes on.
@@ -365,7 +361,7 @@ pub struct Listing<'a> {
 
 impl<'a> Listing<'a> {
     /// A listing from `position`; `.` and `..` are handed out first.
-    pub fn new(file: &OpenFile, position: u64, emit: &'a mut dyn FnMut(&[u8], u64, FileType, u64) -> bool) -> Self {
+    pub fn new(file: &OpenFile, position: u64, emit: &'a mut Emit<'a>) -> Self {
         let mut listing = Self { emit, next: 0, position, full: false };
         let own = file.inode.number;
         let parent = file.path.dentry().parent().and_then(|parent| parent.inode()).map_or(own, |inode| inode.number);
@@ -418,7 +414,7 @@ impl InodeOps for TableFile {
         if let Kind::Opened(open) = self.entry.kind {
             return open(flags);
         }
-        Ok(GeneratedFile::new(Arc::new(TableContent(self.entry))))
+        Ok(GeneratedFile::open(Arc::new(TableContent(self.entry))))
     }
 }
 

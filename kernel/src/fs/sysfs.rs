@@ -221,7 +221,7 @@ fn make() -> ActiveSuperBlock {
         ROOT_NUMBER,
         FileType::Directory,
         0o555,
-        Arc::new(TableDirectory { entries: TOP, policy: Policy::Ordinary }),
+        Arc::new(TableDirectory { entries: TOP, policy: Policy::Devices }),
     );
     top.attributes.lock().links = directory_links(TOP);
     superblock.set_root(top);

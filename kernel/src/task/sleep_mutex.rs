@@ -33,7 +33,8 @@ impl<T> SleepMutex<T> {
     /// Takes the lock if it is open.
     pub fn try_lock(&self) -> Option<SleepGuard<'_, T>> {
         let mut held = self.held.lock();
-        (!core::mem::replace(&mut *held, true)).then_some(SleepGuard { mutex: self })
+        // Made only if it is to be: dropping a guard opens the lock.
+        (!core::mem::replace(&mut *held, true)).then(|| SleepGuard { mutex: self })
     }
 
     /// The value, when nobody else can have the lock.

@@ -29,11 +29,6 @@ impl TerminalFile {
         Ok(Arc::new(Self { terminal, generation, is_console }))
     }
 
-    /// The terminal.
-    pub fn terminal(&self) -> &Arc<Terminal> {
-        &self.terminal
-    }
-
     fn hung_up(&self) -> bool {
         !self.is_console && self.terminal.hung_up(self.generation)
     }

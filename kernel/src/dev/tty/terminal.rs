@@ -136,11 +136,6 @@ impl Terminal {
         }
     }
 
-    /// How many files are open on it.
-    pub fn opened(&self) -> usize {
-        self.state.lock().opened
-    }
-
     /// Whether a file opened at `generation` has been hung up.
     pub fn hung_up(&self, generation: Generation) -> bool {
         self.state.lock().hangups != generation.0

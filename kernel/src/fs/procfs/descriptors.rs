@@ -130,7 +130,7 @@ impl InodeOps for Information {
 
     fn open(&self, _inode: &Arc<Inode>, _path: &Path, _flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
         access::require_read(&self.id.thread().ok_or(Errno::SRCH)?)?;
-        Ok(GeneratedFile::new(Arc::new(InformationText { id: self.id.clone(), descriptor: self.descriptor })))
+        Ok(GeneratedFile::open(Arc::new(InformationText { id: self.id.clone(), descriptor: self.descriptor })))
     }
 }
 

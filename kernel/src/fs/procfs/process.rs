@@ -278,7 +278,7 @@ impl InodeOps for TaskNode {
             Kind::File(_, Guard::AtOpen) => access::require_read(&thread)?,
             _ => {}
         }
-        Ok(GeneratedFile::new(Arc::new(TaskContent { id: self.id.clone(), scope: self.scope, entry })))
+        Ok(GeneratedFile::open(Arc::new(TaskContent { id: self.id.clone(), scope: self.scope, entry })))
     }
 }
 

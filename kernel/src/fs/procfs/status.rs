@@ -41,7 +41,7 @@ pub(super) fn stat(view: &View<'_>, text: &mut Text) -> Result<()> {
     let terminal = process.terminal();
     let foreground = terminal.as_ref().and_then(|terminal| terminal.foreground_group());
     put!(text, "{} (", thread.pid().number_in(namespace));
-    text.bytes(&thread.name());
+    put_name(&thread.name(), text);
     put!(text, ") {} {}", scheduler::state_letter(thread), process.parent_number(namespace));
     put!(text, " {} {}", process.group().number_in(namespace), process.session().number_in(namespace));
     put!(text, " {}", terminal.as_ref().map_or(0, |terminal| terminal.device()));
@@ -67,6 +67,17 @@ pub(super) fn stat(view: &View<'_>, text: &mut Text) -> Result<()> {
     put_image_fields(view, text);
     put_line!(text, " {}", if may_see_addresses(view) { process.wait_status() } else { 0 });
     Ok(())
+}
+
+/// The name in files of lines and fields: a newline and a backslash in it are escaped.
+fn put_name(name: &[u8], text: &mut Text) {
+    for byte in name {
+        match byte {
+            b'\n' => text.bytes(b"\\n"),
+            b'\\' => text.bytes(b"\\\\"),
+            _ => text.bytes(core::slice::from_ref(byte)),
+        }
+    }
 }
 
 fn may_see_addresses(view: &View<'_>) -> bool {
@@ -109,7 +120,7 @@ pub(super) fn status(view: &View<'_>, text: &mut Text) -> Result<()> {
     let (thread, process, namespace) = (&view.thread, view.process(), view.namespace);
     let letter = scheduler::state_letter(thread);
     put!(text, "Name:\t");
-    text.escaped(&thread.name(), b"\n");
+    put_name(&thread.name(), text);
     put_line!(text, "");
     if let Some(fs) = thread.try_fs() {
         put_line!(text, "Umask:\t{:04o}", fs.umask());
@@ -274,7 +285,7 @@ pub(super) fn time_offsets(_view: &View<'_>, text: &mut Text) -> Result<()> {
 
 /// `comm`.
 pub(super) fn comm(view: &View<'_>, text: &mut Text) -> Result<()> {
-    text.escaped(&view.thread.name(), b"\n");
+    text.bytes(&view.thread.name());
     put_line!(text, "");
     Ok(())
 }
@@ -284,8 +295,8 @@ pub(super) fn set_comm(view: &View<'_>, bytes: &[u8]) -> Result<()> {
     if !Arc::ptr_eq(view.process(), &current().process) {
         return Err(Errno::INVAL);
     }
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    view.thread.set_name(line);
+    // As on Linux, the newline of `echo` becomes part of the name.
+    view.thread.set_name(bytes);
     Ok(())
 }
 
