@@ -109,7 +109,8 @@ pub fn check_delete(directory: &Inode, entry: &Inode, credentials: &Credentials)
 /// bit on. A set-group-id executable by somebody outside the group loses the bit.
 pub fn new_file_attributes(directory: &Inode, credentials: &Credentials, mode: u32, is_directory: bool) -> Result<Attributes> {
     let parent = directory.ops.attributes(directory)?;
-    let namespace = &credentials.user_namespace;
+    // The filesystem must be able to name the owner; the caller's own namespace need not (`user_namespaces(7)`).
+    let namespace = &directory.superblock.owner;
     let known =
         namespace.uid_from_global(credentials.filesystem_uid).is_some() && namespace.gid_from_global(credentials.filesystem_gid).is_some();
     if !known {
