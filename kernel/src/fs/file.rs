@@ -179,6 +179,15 @@ impl MappedFile for MappedOpenFile {
     fn mappings(&self) -> &Mappings {
         &self.file.inode.mappings
     }
+
+    fn identity(&self) -> usize {
+        Arc::as_ptr(&self.file).addr()
+    }
+
+    fn punch_hole(&self, offset_bytes: u64, len_bytes: u64) -> Result<()> {
+        let mode = linux_raw_sys::general::FALLOC_FL_PUNCH_HOLE | linux_raw_sys::general::FALLOC_FL_KEEP_SIZE;
+        self.file.ops.allocate(&self.file, mode, offset_bytes, len_bytes)
+    }
 }
 
 /// What a kind of file does. Defaults are what Linux answers for a file without the operation.

@@ -62,14 +62,20 @@ impl AddressSpace {
             Advice::PopulateWrite => return self.populate_range(start, end, Access::Write),
             _ => {}
         }
-        let mut map = self.map.lock();
         let mut at = start;
         let mut holes = false;
         while at < end {
+            let mut map = self.map.lock();
             let Some(area) = map.areas.find_or_next(at).filter(|area| area.start < end).cloned() else { break };
             holes |= area.start > at;
             let (from, to) = (area.start.max(at), area.end.min(end));
-            map.advise_area(&area, from, to, advice)?;
+            if let (Advice::Remove, Some(file)) = (advice, area.file()) {
+                check_remove(&area)?;
+                drop(map);
+                file.punch_hole(area.offset_bytes() + (from - area.start), to - from)?;
+            } else {
+                map.advise_area(&area, from, to, advice)?;
+            }
             at = to;
         }
         if holes || at < end { Err(Errno::NOMEM) } else { Ok(()) }
@@ -108,7 +114,11 @@ impl AddressSpace {
     }
 
     fn populate_range(&self, start: u64, end: u64, access: Access) -> Result<()> {
+        let right = if access == Access::Write { Protection::WRITE } else { Protection::READ };
         for page in (start..end).step_by(PAGE_SIZE_BYTES) {
+            if self.map.lock().areas.find(page).is_some_and(|area| !area.protection.contains(right)) {
+                return Err(Errno::INVAL);
+            }
             self.with_page(page, 1, access, |_, _| ()).map_err(|error| match error {
                 FaultError::NotMapped | FaultError::OutOfMemory => Errno::NOMEM,
                 // An area without the right: EINVAL; a page that cannot be had: EFAULT (`madvise(2)`).
@@ -130,6 +140,15 @@ fn advice_range(address: u64, len_bytes: u64, too_long: Errno) -> Result<(u64, u
     Ok((address, end))
 }
 
+/// Whether `MADV_REMOVE` may free what is behind the area: shared and writable, not locked.
+fn check_remove(area: &Area) -> Result<()> {
+    if area.flags.contains(AreaFlags::LOCKED) || matches!(area.backing, AreaBacking::Anonymous) {
+        return Err(Errno::INVAL);
+    }
+    let writable = area.is_shared() && area.protection.contains(Protection::WRITE);
+    if writable { Ok(()) } else { Err(Errno::ACCES) }
+}
+
 impl Map {
     fn advise_area(&mut self, area: &Area, start: u64, end: u64, advice: Advice) -> Result<()> {
         let anonymous = matches!(area.backing, AreaBacking::Anonymous);
@@ -141,6 +160,8 @@ impl Map {
             Advice::DontNeed | Advice::DontNeedLocked | Advice::Free => self.drop_pages(start, end),
             Advice::Remove => self.remove_pages(area, start, end)?,
             Advice::Set(AreaFlags::WIPE_ON_FORK) if !anonymous => return Err(Errno::INVAL),
+            // Shared memory is never merged (`ksm_madvise` of Linux passes it over).
+            Advice::Set(AreaFlags::MERGEABLE) if area.is_shared() => {}
             Advice::Set(flag) => self.areas.update(start, end, |area| area.flags.insert(flag)),
             Advice::Clear(flag) => self.areas.update(start, end, |area| area.flags.remove(flag)),
             Advice::Hint | Advice::PopulateRead | Advice::PopulateWrite => {}
@@ -153,21 +174,14 @@ impl Map {
         self.invalidate(start, end);
     }
 
-    /// `MADV_REMOVE`: only for shared memory of our own; a file's pages belong to its filesystem (`fallocate(2)` punches holes there).
+    /// `MADV_REMOVE` of shared anonymous memory. (A file's pages belong to its filesystem.)
     fn remove_pages(&mut self, area: &Area, start: u64, end: u64) -> Result<()> {
-        if area.flags.contains(AreaFlags::LOCKED) {
-            return Err(Errno::INVAL);
+        check_remove(area)?;
+        if let AreaBacking::Shared { memory, .. } = &area.backing {
+            memory.remove(area.page_index(start), (end - start) / PAGE_SIZE_BYTES as u64);
+            self.drop_pages(start, end);
         }
-        match &area.backing {
-            AreaBacking::Anonymous => Err(Errno::INVAL),
-            AreaBacking::File { shared, .. } if !shared || !area.protection.contains(Protection::WRITE) => Err(Errno::ACCES),
-            AreaBacking::File { .. } => Err(Errno::OPNOTSUPP),
-            AreaBacking::Shared { memory, .. } => {
-                memory.remove(area.page_index(start), (end - start) / PAGE_SIZE_BYTES as u64);
-                self.drop_pages(start, end);
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
     /// Pages of the program's own, and of files, between `start` and `end`, and how many of them no other program has.

@@ -91,7 +91,7 @@ impl Area {
                 Arc::ptr_eq(memory, other) && self.page_index(self.end) == *first_page
             }
             (AreaBacking::File { file, offset_bytes, shared }, AreaBacking::File { file: other, offset_bytes: at, shared: also }) => {
-                Arc::ptr_eq(file, other) && shared == also && offset_bytes + (self.end - self.start) == *at
+                file.identity() == other.identity() && shared == also && offset_bytes + (self.end - self.start) == *at
             }
             _ => false,
         }

@@ -42,7 +42,7 @@ impl AddressSpace {
                 protection: request.protection,
                 max_protection: request.max_protection,
                 flags,
-                backing: area_backing(request.backing),
+                backing: area_backing(request.backing, len_bytes),
             };
             map.add_area(self, area);
             start
@@ -169,10 +169,12 @@ impl Map {
     }
 }
 
-fn area_backing(backing: Backing) -> AreaBacking {
+fn area_backing(backing: Backing, len_bytes: u64) -> AreaBacking {
     match backing {
         Backing::Anonymous => AreaBacking::Anonymous,
-        Backing::SharedAnonymous => AreaBacking::Shared { memory: Arc::new(SharedMemory::default()), first_page: 0 },
+        Backing::SharedAnonymous => {
+            AreaBacking::Shared { memory: Arc::new(SharedMemory::new(len_bytes / PAGE_SIZE_BYTES as u64)), first_page: 0 }
+        }
         Backing::File { file, offset_bytes, shared } => AreaBacking::File { file, offset_bytes, shared },
     }
 }

@@ -105,6 +105,13 @@ pub trait MappedFile: Any + Send + Sync {
 
     /// The registry on the file's inode that tells truncation which address spaces map it.
     fn mappings(&self) -> &Mappings;
+
+    /// The same number for the same open file: neighbouring areas of it are one.
+    fn identity(&self) -> usize;
+
+    /// Frees a part of the file, which reads as zeros afterwards (`MADV_REMOVE`). Called without the address space's lock, since it
+    /// takes pages out of programs.
+    fn punch_hole(&self, offset_bytes: u64, len_bytes: u64) -> Result<()>;
 }
 
 /// What `mmap` puts behind an area.

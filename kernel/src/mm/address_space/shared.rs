@@ -5,15 +5,23 @@ use crate::mm::Frame;
 use crate::sync::SpinLock;
 use alloc::collections::BTreeMap;
 
-/// The pages, made when first touched.
-#[derive(Default)]
+/// The pages, made when first touched. As many as were mapped at first: what `mremap` puts behind them is past the end.
 pub struct SharedMemory {
+    len_pages: u64,
     pages: SpinLock<BTreeMap<u64, Frame>>,
 }
 
 impl SharedMemory {
+    /// So many pages of zeros.
+    pub(super) const fn new(len_pages: u64) -> Self {
+        Self { len_pages, pages: SpinLock::new(BTreeMap::new()) }
+    }
+
     /// The page with this index.
     pub(super) fn page(&self, index: u64) -> Result<Frame, FaultError> {
+        if index >= self.len_pages {
+            return Err(FaultError::Bus);
+        }
         let mut pages = self.pages.lock();
         if let Some(frame) = pages.get(&index) {
             return Ok(frame.clone());
