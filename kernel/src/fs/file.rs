@@ -2,7 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::fs::inotify::{self, Mask};
-use crate::fs::{Inode, Path, PollEvents, PollTable, lock, mount};
+use crate::fs::{FileType, Inode, Path, PollEvents, PollTable, lock, mount};
 use crate::mm::IoBuffer;
 use crate::mm::address_space::{MappedFile, Mappings, PageSource};
 use crate::task::signal::{self, Signal, SignalInfo};
@@ -125,6 +125,15 @@ impl OpenFile {
     /// Whether it was opened with `O_PATH`: it names a place and nothing more (`EBADF` for everything else).
     pub fn is_path_only(&self) -> bool {
         self.flags().contains(OpenFlags::PATH)
+    }
+
+    /// Whether `O_DIRECT` goes with it: files with pages, and block devices.
+    pub fn can_be_direct(&self) -> bool {
+        match self.inode.file_type {
+            FileType::BlockDevice => true,
+            FileType::Regular => self.inode.ops.pages(&self.inode).is_some(),
+            _ => false,
+        }
     }
 
     /// Whether operations must not block.

@@ -223,6 +223,9 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
     let mut file = OpenFile::with_access(place, inode, how.flags, credentials, Arc::new(PathOnly), takes_write_access);
     // Until the filesystem has opened it, the file gives back only the write access when it goes.
     file.ops = open_operations(&file, how.flags)?;
+    if how.flags.contains(OpenFlags::DIRECT) && !file.can_be_direct() {
+        return Err(Errno::INVAL);
+    }
     let file = Arc::new(file);
     inotify::file_event(file.path.dentry(), &file.inode, Mask::OPEN);
     if truncates {

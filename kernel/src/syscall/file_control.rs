@@ -63,6 +63,10 @@ fn set_status(file: &OpenFile, flags: u32) -> Result<()> {
             return Err(Errno::PERM);
         }
     }
+    let is_pipe = file.inode.file_type == FileType::Fifo;
+    if wanted.contains(OpenFlags::DIRECT) && !is_pipe && !file.can_be_direct() {
+        return Err(Errno::INVAL);
+    }
     file.change_flags(settable, wanted);
     Ok(())
 }

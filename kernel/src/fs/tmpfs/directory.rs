@@ -1,12 +1,18 @@
 //! The names of a directory of tmpfs, with offsets that stay what they are while other entries come and go.
+//!
+//! A listing begins with the entry that came last, as Linux does it: what is made meanwhile is not met, and what was met can be removed.
 
 use crate::fs::Inode;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 /// What an entry adds to the size of its directory, as tmpfs of Linux shows it.
 pub const ENTRY_SIZE_BYTES: u64 = 20;
-/// Offsets 0 and 1 are `.` and `..`.
-const FIRST_OFFSET: u64 = 2;
+/// Where the entries begin: 0 and 1 are `.` and `..`.
+pub const FIRST_OFFSET: u64 = 2;
+/// Behind the last entry.
+pub const END_OFFSET: u64 = i64::MAX as u64;
+/// The offset of the first entry that is made.
+const LOWEST_OFFSET: u64 = 3;
 
 struct Entry {
     inode: Arc<Inode>,
@@ -22,7 +28,7 @@ pub struct Entries {
 
 impl Default for Entries {
     fn default() -> Self {
-        Self { by_name: BTreeMap::new(), by_offset: BTreeMap::new(), next_offset: FIRST_OFFSET }
+        Self { by_name: BTreeMap::new(), by_offset: BTreeMap::new(), next_offset: LOWEST_OFFSET }
     }
 }
 
@@ -37,7 +43,7 @@ impl Entries {
         self.by_name.is_empty()
     }
 
-    /// Enters a name at the end. What it named before is given back, to be dropped without a lock.
+    /// Enters a name as the newest. What it named before is given back, to be dropped without a lock.
     pub fn insert(&mut self, name: &[u8], inode: Arc<Inode>) -> Option<Arc<Inode>> {
         let old = self.remove(name);
         let name: Arc<[u8]> = Arc::from(name);
@@ -48,11 +54,6 @@ impl Entries {
         old
     }
 
-    /// Lets a name lead to another file, at the same offset. Gives the old one back.
-    pub fn replace(&mut self, name: &[u8], inode: Arc<Inode>) -> Option<Arc<Inode>> {
-        self.by_name.get_mut(name).map(|entry| core::mem::replace(&mut entry.inode, inode))
-    }
-
     /// Takes a name out.
     pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Inode>> {
         let entry = self.by_name.remove(name)?;
@@ -60,11 +61,22 @@ impl Entries {
         Some(entry.inode)
     }
 
-    /// The first entry at or after `offset`: where it stands, its name, its file.
-    pub fn at_or_after(&self, offset: u64) -> Option<(u64, Arc<[u8]>, Arc<Inode>)> {
-        let (&offset, name) = self.by_offset.range(offset.max(FIRST_OFFSET)..).next()?;
+    /// The entry at `offset`, or the newest of those that are older: where it stands, its name, its file. [`FIRST_OFFSET`] means the
+    /// newest of all.
+    pub fn at_or_before(&self, offset: u64) -> Option<(u64, Arc<[u8]>, Arc<Inode>)> {
+        let limit = match offset {
+            FIRST_OFFSET => u64::MAX,
+            END_OFFSET => 0,
+            offset => offset,
+        };
+        let (&offset, name) = self.by_offset.range(..=limit).next_back()?;
         let entry = self.by_name.get(name)?;
         Some((offset, name.clone(), entry.inode.clone()))
+    }
+
+    /// The offset of the entry that follows the one at `offset` in a listing.
+    pub fn after(&self, offset: u64) -> u64 {
+        self.by_offset.range(..offset).next_back().map_or(END_OFFSET, |(&older, _)| older)
     }
 
     /// Takes all files out.

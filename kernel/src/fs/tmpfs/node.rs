@@ -179,8 +179,8 @@ impl Node {
         other: &Arc<Inode>,
     ) -> Result<()> {
         let new_entries = new_dir.downcast::<Self>().ok_or(Errno::XDEV)?.entries()?;
-        let first = self.entries()?.lock().replace(old_name, other.clone());
-        let second = new_entries.lock().replace(new_name, moved.clone());
+        let first = self.entries()?.lock().insert(old_name, other.clone());
+        let second = new_entries.lock().insert(new_name, moved.clone());
         drop((first, second));
         let is_directory = |inode: &Inode| i32::from(inode.file_type == FileType::Directory);
         let shift = is_directory(moved) - is_directory(other);

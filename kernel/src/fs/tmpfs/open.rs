@@ -1,5 +1,6 @@
 //! Open files and directories of tmpfs.
 
+use super::directory::{END_OFFSET, FIRST_OFFSET};
 use super::file::Content;
 use super::node::Node;
 use crate::errno::{Errno, Result};
@@ -113,18 +114,22 @@ impl FileOps for DirectoryFile {
         if position == 1 {
             let parent = file.path.dentry().parent().and_then(|parent| parent.inode());
             let number = parent.map_or(file.inode.number, |parent| parent.number);
-            if !emit(b"..", number, FileType::Directory, 2) {
+            let newest = node.entries()?.lock().at_or_before(FIRST_OFFSET).map_or(END_OFFSET, |(offset, ..)| offset);
+            if !emit(b"..", number, FileType::Directory, newest) {
                 return Ok(position);
             }
-            position = 2;
+            position = FIRST_OFFSET;
         }
         loop {
-            let entry = node.entries()?.lock().at_or_after(position);
-            let Some((offset, name, inode)) = entry else { return Ok(position) };
-            if !emit(&name, inode.number, inode.file_type, offset + 1) {
+            let entry = {
+                let entries = node.entries()?.lock();
+                entries.at_or_before(position).map(|(offset, name, inode)| (offset, name, inode, entries.after(offset)))
+            };
+            let Some((offset, name, inode, next)) = entry else { return Ok(END_OFFSET) };
+            if !emit(&name, inode.number, inode.file_type, next) {
                 return Ok(offset);
             }
-            position = offset + 1;
+            position = next;
         }
     }
 
