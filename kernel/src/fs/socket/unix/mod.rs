@@ -253,6 +253,15 @@ impl UnixSocket {
     }
 }
 
+impl Drop for UnixSocket {
+    /// One that never got a descriptor, as when memory ran out in accept: its peer must not wait for it.
+    fn drop(&mut self) {
+        if !self.state.get_mut().dead {
+            self.close();
+        }
+    }
+}
+
 impl SocketOps for UnixSocket {
     fn domain(&self) -> u32 {
         net::AF_UNIX
