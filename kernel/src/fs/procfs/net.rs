@@ -95,6 +95,7 @@ fn socket_statistics(_file: &OpenFile, text: &mut Text) -> Result<()> {
 
 fn unix(_file: &OpenFile, text: &mut Text) -> Result<()> {
     put_line!(text, "Num       RefCount Protocol Flags    Type St Inode Path");
+    let _ = crate::fs::socket::unix::list(text);
     Ok(())
 }
 

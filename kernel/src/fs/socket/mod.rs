@@ -134,6 +134,9 @@ pub trait SocketOps: Any + Send + Sync {
         Err(Errno::OPNOTSUPP)
     }
 
+    /// The socket has got its open file, whose inode has this number.
+    fn opened(&self, inode_number: u64) {}
+
     /// The last descriptor is gone.
     fn release(&self) {}
 }
@@ -180,8 +183,9 @@ fn check_type(domain: u32, socket_type: u32) -> Result<()> {
 
 /// An open file for a socket; `flags` may have `O_NONBLOCK`.
 pub fn open(socket: Arc<dyn SocketOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
-    let ops = Arc::new(SocketFile(socket));
-    internal::socket_file(ops, flags | OpenFlags::RDWR)
+    let file = internal::socket_file(Arc::new(SocketFile(socket.clone())), flags | OpenFlags::RDWR)?;
+    socket.opened(file.inode.number);
+    Ok(file)
 }
 
 /// The socket behind an open file; `ENOTSOCK` if it is none.

@@ -35,6 +35,14 @@ impl Address {
     pub(super) fn encode(&self) -> Vec<u8> {
         [&(AF_UNIX as u16).to_ne_bytes()[..], &self.sun_path].concat()
     }
+
+    /// The name as `/proc/net/unix` shows it: NULs of abstract names become `@`.
+    pub(super) fn shown(&self) -> Vec<u8> {
+        match self.sun_path.first() {
+            Some(0) => self.sun_path.iter().map(|byte| if *byte == 0 { b'@' } else { *byte }).collect(),
+            _ => self.sun_path.strip_suffix(b"\0").unwrap_or(&self.sun_path).to_vec(),
+        }
+    }
 }
 
 /// The address of a socket without a name: the family alone.

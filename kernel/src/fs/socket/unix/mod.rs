@@ -8,6 +8,7 @@
 mod address;
 mod connect;
 mod in_flight;
+mod list;
 mod packet;
 mod transfer;
 
@@ -21,8 +22,9 @@ use address::{Address, Name};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use linux_raw_sys::net;
+pub use list::list;
 use packet::Packet;
 
 /// The three types.
@@ -62,6 +64,8 @@ pub struct UnixSocket {
     reading: SleepMutex<()>,
     /// What packets of this socket's sending take up of its send buffer.
     charged_bytes: AtomicUsize,
+    /// Of its open file; 0 while it has none.
+    inode_number: AtomicU64,
     /// Told when there is something to receive or accept, and of shutdowns and errors.
     readable: Arc<WaitQueue>,
     /// Told when there is room to send, and of shutdowns and errors.
@@ -121,7 +125,7 @@ impl UnixSocket {
     }
 
     fn new(kind: Kind) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
+        let socket = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             kind,
             options: Options::default(),
@@ -140,10 +144,13 @@ impl UnixSocket {
             }),
             reading: SleepMutex::new(()),
             charged_bytes: AtomicUsize::new(0),
+            inode_number: AtomicU64::new(0),
             readable: Arc::new(WaitQueue::new()),
             writable: Arc::new(WaitQueue::new()),
             room: Arc::new(WaitQueue::new()),
-        })
+        });
+        list::note(&socket);
+        socket
     }
 
     fn strong(&self) -> Result<Arc<Self>> {
@@ -250,6 +257,15 @@ impl UnixSocket {
             peer.wake_everybody();
         }
         drop(packets);
+    }
+}
+
+impl Drop for UnixSocket {
+    /// One that never got a descriptor, as when memory ran out in accept: its peer must not wait for it.
+    fn drop(&mut self) {
+        if !self.state.get_mut().dead {
+            self.close();
+        }
     }
 }
 
@@ -407,6 +423,10 @@ impl SocketOps for UnixSocket {
 
     fn unsent_bytes(&self) -> Result<usize> {
         Ok(self.charged_bytes.load(Ordering::Acquire))
+    }
+
+    fn opened(&self, inode_number: u64) {
+        self.inode_number.store(inode_number, Ordering::Relaxed);
     }
 
     fn release(&self) {
