@@ -149,12 +149,10 @@ fn sys_sched_getaffinity(&[target, len_bytes, mask, ..]: &Arguments) -> Result<u
 }
 
 fn sys_getcpu(&[processor, node, ..]: &Arguments) -> Result<u64> {
-    for address in [processor, node] {
-        if address != 0 {
-            UserPointer::<u32>::new(address).write(0)?;
-        }
-    }
-    Ok(0)
+    let write = |address: u64| if address == 0 { Ok(()) } else { UserPointer::<u32>::new(address).write(0) };
+    // Both are tried before either's failure is told.
+    let (processor, node) = (write(processor), write(node));
+    processor.and(node).map(|()| 0)
 }
 
 fn whose(kind: u64, number: u64) -> Result<Whose> {

@@ -95,6 +95,7 @@ fn sys_rt_sigtimedwait(&[set, info, timeout, len_bytes, ..]: &Arguments) -> Resu
 
 fn read_info(number: u64, info: u64) -> Result<(Option<Signal>, SignalInfo)> {
     let bytes = UserPointer::<[u8; INFO_LEN_BYTES]>::new(info).read()?;
+    SignalInfo::check_layout(number as u32, &bytes)?;
     let signal = Signal::or_none(number as u32)?;
     Ok((signal, SignalInfo::decode(signal.unwrap_or(Signal::HUP), &bytes)))
 }
