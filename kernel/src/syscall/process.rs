@@ -75,10 +75,17 @@ fn sys_clone3(&[address, len_bytes, ..]: &Arguments) -> Result<u64> {
         return Err(Errno::INVAL);
     }
     let mut bytes = vec![0; (len_bytes as usize).max(CLONE_ARGS_WORDS * 8)];
-    user::read_bytes(address, &mut bytes[..len_bytes as usize])?;
-    if bytes[CLONE_ARGS_WORDS * 8..].iter().any(|byte| *byte != 0) {
+    let (known, beyond) = bytes.split_at_mut(CLONE_ARGS_WORDS * 8);
+    // What this kernel does not know must be 0; that is looked at first.
+    let readable = user::read_bytes_partial(address.wrapping_add(known.len() as u64), beyond);
+    if beyond[..readable].iter().any(|byte| *byte != 0) {
         return Err(Errno::TOOBIG);
     }
+    if readable < beyond.len() {
+        return Err(Errno::FAULT);
+    }
+    let known_len = known.len().min(len_bytes as usize);
+    user::read_bytes(address, &mut known[..known_len])?;
     let mut words = [0; CLONE_ARGS_WORDS];
     for (word, from) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = from.iter().rev().fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
@@ -301,7 +308,7 @@ fn sys_pidfd_send_signal(&[fd, number, info, flags, ..]: &Arguments) -> Result<u
         if u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) != signal.number() {
             return Err(Errno::INVAL);
         }
-        signal::permission::may_claim(&info, &process)?;
+        signal::permission::may_claim(&info, process.id.number() as i32)?;
         signal::permission::may_signal_process(&process, Some(signal))?;
         return signal::send_to_process(&process, info).map(|()| 0);
     }

@@ -88,8 +88,17 @@ fn sys_clock_getres(&[number, to, ..]: &Arguments) -> Result<u64> {
 }
 
 fn sys_clock_settime(&[number, from, ..]: &Arguments) -> Result<u64> {
-    clocks::check_settable(number as i32)?;
-    clocks::set(read_timespec(from)?).map(|()| 0)
+    let number = number as i32;
+    if number > sys::CLOCK_REALTIME as i32 {
+        return Err(Errno::INVAL);
+    }
+    let time_ns = read_timespec(from)?;
+    if number < 0 {
+        // Processor time cannot be set.
+        Clock::from_number(number)?;
+        return Err(Errno::PERM);
+    }
+    clocks::set(time_ns).map(|()| 0)
 }
 
 fn sys_nanosleep(&[request, remaining, ..]: &Arguments) -> Result<u64> {

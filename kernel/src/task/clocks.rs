@@ -115,19 +115,6 @@ impl Clock {
     }
 }
 
-/// Whether `clock_settime(2)` may name a clock: only `CLOCK_REALTIME` can be set, clocks of processor time answer `EPERM`.
-pub fn check_settable(number: i32) -> Result<()> {
-    if number == sys::CLOCK_REALTIME as i32 {
-        return Ok(());
-    }
-    let clock = Clock::from_number(number)?;
-    Err(if matches!(clock, Clock::Process(_) | Clock::Thread(_)) && number != sys::CLOCK_THREAD_CPUTIME_ID as i32 {
-        Errno::PERM
-    } else {
-        Errno::INVAL
-    })
-}
-
 /// Sets `CLOCK_REALTIME`: with `CAP_SYS_TIME`, and not so that the boot would be before 1970.
 pub fn set(time_ns: u64) -> Result<()> {
     if !current().credentials().capable(Capabilities::SYS_TIME) {
