@@ -75,10 +75,17 @@ fn sys_clone3(&[address, len_bytes, ..]: &Arguments) -> Result<u64> {
         return Err(Errno::INVAL);
     }
     let mut bytes = vec![0; (len_bytes as usize).max(CLONE_ARGS_WORDS * 8)];
-    user::read_bytes(address, &mut bytes[..len_bytes as usize])?;
-    if bytes[CLONE_ARGS_WORDS * 8..].iter().any(|byte| *byte != 0) {
+    let (known, beyond) = bytes.split_at_mut(CLONE_ARGS_WORDS * 8);
+    // What this kernel does not know must be 0; that is looked at first.
+    let readable = user::read_bytes_partial(address.wrapping_add(known.len() as u64), beyond);
+    if beyond[..readable].iter().any(|byte| *byte != 0) {
         return Err(Errno::TOOBIG);
     }
+    if readable < beyond.len() {
+        return Err(Errno::FAULT);
+    }
+    let known_len = known.len().min(len_bytes as usize);
+    user::read_bytes(address, &mut known[..known_len])?;
     let mut words = [0; CLONE_ARGS_WORDS];
     for (word, from) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = from.iter().rev().fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
@@ -117,24 +124,24 @@ fn sys_execve(&[name, argv, envp, ..]: &Arguments) -> Result<u64> {
     if name.is_empty() {
         return Err(Errno::NOENT);
     }
-    exec_with(Target { directory_fd: sys::AT_FDCWD, name, flags: LookupFlags::FOLLOW }, argv, envp)
+    let strings = arguments::Arguments::read(&current(), argv, envp)?;
+    exec::execute(&Target { directory_fd: sys::AT_FDCWD, name, flags: LookupFlags::FOLLOW }, strings).map(|()| 0)
 }
 
 fn sys_execveat(&[fd, name, argv, envp, flags, _]: &Arguments) -> Result<u64> {
     let flags = flags as u32;
-    if flags & !(sys::AT_EMPTY_PATH | sys::AT_SYMLINK_NOFOLLOW) != 0 {
-        return Err(Errno::INVAL);
-    }
     let mut lookup = LookupFlags::empty();
     lookup.set(LookupFlags::FOLLOW, flags & sys::AT_SYMLINK_NOFOLLOW == 0);
     lookup.set(LookupFlags::EMPTY_PATH, flags & sys::AT_EMPTY_PATH != 0);
     let name = user::read_path(name)?;
-    exec_with(Target { directory_fd: fd as i32, name, flags: lookup }, argv, envp)
-}
-
-fn exec_with(target: Target, argv: u64, envp: u64) -> Result<u64> {
+    if name.is_empty() && !lookup.contains(LookupFlags::EMPTY_PATH) {
+        return Err(Errno::NOENT);
+    }
     let strings = arguments::Arguments::read(&current(), argv, envp)?;
-    exec::execute(&target, strings).map(|()| 0)
+    if flags & !(sys::AT_EMPTY_PATH | sys::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::INVAL);
+    }
+    exec::execute(&Target { directory_fd: fd as i32, name, flags: lookup }, strings).map(|()| 0)
 }
 
 fn sys_exit(&[code, ..]: &Arguments) -> Result<u64> {
@@ -175,45 +182,45 @@ fn write_usage(address: u64, event: &Event) -> Result<()> {
 }
 
 fn sys_waitid(&[kind, id, info, options, usage, _]: &Arguments) -> Result<u64> {
-    let options = WaitOptions::from_bits(options as u32).ok_or(Errno::INVAL)?;
+    let event = wait_for(kind as u32, id as i32, options as u32);
+    if let Ok(Some(event)) = &event {
+        write_usage(usage, event)?;
+    }
+    if info != 0 {
+        // The fields of `siginfo_t` that waitid fills; all 0 when there was nothing, or an error.
+        let words =
+            event.as_ref().ok().and_then(Option::as_ref).map_or([0; 6], |event| {
+                [Signal::CHLD.number() as i32, 0, event.code as i32, event.pid as i32, event.uid as i32, event.status]
+            });
+        UserPointer::<[i32; 3]>::new(info).write([words[0], words[1], words[2]])?;
+        UserPointer::<[i32; 3]>::new(info.wrapping_add(16)).write([words[3], words[4], words[5]])?;
+    }
+    event.map(|_| 0)
+}
+
+fn wait_for(kind: u32, number: i32, options: u32) -> Result<Option<Event>> {
+    let mut options = WaitOptions::from_bits(options).ok_or(Errno::INVAL)?;
     if !options.intersects(WaitOptions::EXITED | WaitOptions::STOPPED | WaitOptions::CONTINUED) {
         return Err(Errno::INVAL);
     }
-    let number = id as i32;
-    let mut options = options;
-    let selector = match kind as u32 {
+    let mut nonblocking = false;
+    let selector = match kind {
         sys::P_ALL => Selector::Any,
         sys::P_PID if number > 0 => selector_of(pid::find(number as u32), Selector::Child),
         sys::P_PGID if number > 0 => selector_of(pid::find(number as u32), Selector::Group),
         sys::P_PGID if number == 0 => Selector::Group(current().process.group()),
         sys::P_PIDFD if number >= 0 => {
-            let (pid, nonblocking) = pidfd::for_wait(number)?;
-            if nonblocking && !options.contains(WaitOptions::NOHANG) {
-                options |= WaitOptions::NOHANG;
-                return match wait::wait(&Selector::Child(pid), options)? {
-                    None => Err(Errno::AGAIN),
-                    Some(event) => finish_waitid(Some(event), info, usage),
-                };
-            }
+            let (pid, is_nonblocking) = pidfd::for_wait(number)?;
+            nonblocking = is_nonblocking && !options.contains(WaitOptions::NOHANG);
+            options.set(WaitOptions::NOHANG, options.contains(WaitOptions::NOHANG) || nonblocking);
             Selector::Child(pid)
         }
         _ => return Err(Errno::INVAL),
     };
-    finish_waitid(wait::wait(&selector, options)?, info, usage)
-}
-
-fn finish_waitid(event: Option<Event>, info: u64, usage: u64) -> Result<u64> {
-    if let Some(event) = &event {
-        write_usage(usage, event)?;
+    match wait::wait(&selector, options)? {
+        None if nonblocking => Err(Errno::AGAIN),
+        event => Ok(event),
     }
-    if info != 0 {
-        // The fields of `siginfo_t` that waitid fills; all 0 when there was nothing.
-        let words = event
-            .map_or([0; 6], |event| [Signal::CHLD.number() as i32, 0, event.code as i32, event.pid as i32, event.uid as i32, event.status]);
-        UserPointer::<[i32; 3]>::new(info).write([words[0], words[1], words[2]])?;
-        UserPointer::<[i32; 3]>::new(info + 16).write([words[3], words[4], words[5]])?;
-    }
-    Ok(0)
 }
 
 fn sys_getpid(_: &Arguments) -> Result<u64> {
@@ -301,7 +308,7 @@ fn sys_pidfd_send_signal(&[fd, number, info, flags, ..]: &Arguments) -> Result<u
         if u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) != signal.number() {
             return Err(Errno::INVAL);
         }
-        signal::permission::may_claim(&info, &process)?;
+        signal::permission::may_claim(&info, process.id.number() as i32)?;
         signal::permission::may_signal_process(&process, Some(signal))?;
         return signal::send_to_process(&process, info).map(|()| 0);
     }

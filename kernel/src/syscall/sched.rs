@@ -43,13 +43,18 @@ fn thread_of(number: u64) -> Result<Arc<Thread>> {
     }
 }
 
+/// As [`thread_of`], for the calls that take a negative number for nobody's.
+fn any_thread_of(number: u64) -> Result<Arc<Thread>> {
+    thread_of(number).map_err(|_| Errno::SRCH)
+}
+
 fn sys_sched_yield(_: &Arguments) -> Result<u64> {
     scheduler::yield_now();
     Ok(0)
 }
 
 fn sys_sched_setscheduler(&[target, policy, parameters, ..]: &Arguments) -> Result<u64> {
-    if (policy as i32) < 0 || parameters == 0 {
+    if (policy as i32) < 0 || (target as i32) < 0 || parameters == 0 {
         return Err(Errno::INVAL);
     }
     let priority = UserPointer::<i32>::new(parameters).read()?;
@@ -66,7 +71,7 @@ fn sys_sched_getscheduler(&[target, ..]: &Arguments) -> Result<u64> {
 }
 
 fn sys_sched_setparam(&[target, parameters, ..]: &Arguments) -> Result<u64> {
-    if parameters == 0 {
+    if parameters == 0 || (target as i32) < 0 {
         return Err(Errno::INVAL);
     }
     let priority = UserPointer::<i32>::new(parameters).read()?;
@@ -136,7 +141,7 @@ fn sys_sched_setaffinity(&[target, len_bytes, mask, ..]: &Arguments) -> Result<u
     let mut bytes = [0; AFFINITY_LEN_BYTES as usize];
     let len = u64::from(len_bytes as u32).min(AFFINITY_LEN_BYTES) as usize;
     user::read_bytes(mask, &mut bytes[..len])?;
-    priority::set_affinity(&*thread_of(target)?, u64::from_ne_bytes(bytes)).map(|()| 0)
+    priority::set_affinity(&*any_thread_of(target)?, u64::from_ne_bytes(bytes)).map(|()| 0)
 }
 
 fn sys_sched_getaffinity(&[target, len_bytes, mask, ..]: &Arguments) -> Result<u64> {
@@ -144,17 +149,15 @@ fn sys_sched_getaffinity(&[target, len_bytes, mask, ..]: &Arguments) -> Result<u
     if len_bytes < AFFINITY_LEN_BYTES || len_bytes % AFFINITY_LEN_BYTES != 0 {
         return Err(Errno::INVAL);
     }
-    UserPointer::new(mask).write(thread_of(target)?.scheduling_policy().affinity)?;
+    UserPointer::new(mask).write(any_thread_of(target)?.scheduling_policy().affinity)?;
     Ok(AFFINITY_LEN_BYTES)
 }
 
 fn sys_getcpu(&[processor, node, ..]: &Arguments) -> Result<u64> {
-    for address in [processor, node] {
-        if address != 0 {
-            UserPointer::<u32>::new(address).write(0)?;
-        }
-    }
-    Ok(0)
+    let write = |address: u64| if address == 0 { Ok(()) } else { UserPointer::<u32>::new(address).write(0) };
+    // Both are tried before either's failure is told.
+    let (processor, node) = (write(processor), write(node));
+    processor.and(node).map(|()| 0)
 }
 
 fn whose(kind: u64, number: u64) -> Result<Whose> {

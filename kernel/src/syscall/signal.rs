@@ -93,34 +93,31 @@ fn sys_rt_sigtimedwait(&[set, info, timeout, len_bytes, ..]: &Arguments) -> Resu
     Ok(u64::from(taken.signal.number()))
 }
 
-fn read_info(number: u64, info: u64) -> Result<(Option<Signal>, SignalInfo)> {
+/// Reads a `siginfo_t` for the process `target`. What only the kernel may say is refused before the signal is looked at.
+fn read_info(number: u64, info: u64, target: i32) -> Result<(Option<Signal>, SignalInfo)> {
     let bytes = UserPointer::<[u8; INFO_LEN_BYTES]>::new(info).read()?;
-    let signal = Signal::or_none(number as u32)?;
-    Ok((signal, SignalInfo::decode(signal.unwrap_or(Signal::HUP), &bytes)))
+    SignalInfo::check_layout(number as u32, &bytes)?;
+    let info = SignalInfo::decode(Signal::new(number as u32).unwrap_or(Signal::HUP), &bytes);
+    permission::may_claim(&info, target)?;
+    Ok((Signal::or_none(number as u32)?, info))
 }
 
 fn sys_rt_sigqueueinfo(&[target, number, info, ..]: &Arguments) -> Result<u64> {
-    let (signal, info) = read_info(number, info)?;
-    let process = pid::find_process(target as u32);
-    match process {
-        Ok(process) => {
-            permission::may_claim(&info, &process)?;
-            permission::may_signal_process(&process, signal)?;
-            if signal.is_some() {
-                signal::send_to_process(&process, info)?;
-            }
-            Ok(0)
-        }
-        // Claims are refused before anybody is looked for.
-        Err(_) if info.code >= 0 || info.code == sys::SI_TKILL => Err(Errno::PERM),
-        Err(error) => Err(error),
+    let (signal, info) = read_info(number, info, target as i32)?;
+    let process = pid::find_process(target as u32)?;
+    permission::may_signal_process(&process, signal)?;
+    if signal.is_some() {
+        signal::send_to_process(&process, info)?;
     }
+    Ok(0)
 }
 
 fn sys_rt_tgsigqueueinfo(&[group, target, number, info, ..]: &Arguments) -> Result<u64> {
-    let (signal, info) = read_info(number, info)?;
+    if group as i32 <= 0 || target as i32 <= 0 {
+        return Err(Errno::INVAL);
+    }
+    let (signal, info) = read_info(number, info, target as i32)?;
     let thread = calls::thread_in_group(group as i32, target as i32)?;
-    permission::may_claim(&info, &thread.process)?;
     permission::may_signal(&thread, signal)?;
     if signal.is_some() {
         signal::send_to_thread(&thread, info)?;

@@ -5,7 +5,7 @@ use crate::arch::power;
 use crate::dev::kmsg;
 use crate::errno::{Errno, Result};
 use crate::mm::user;
-use crate::mm::{PAGE_SIZE_BYTES, frame};
+use crate::mm::{PAGE_SIZE_BYTES, USER_END, frame};
 use crate::task::pid::PidNamespace;
 use crate::task::wait_queue::WaitMode;
 use crate::task::{Capabilities, current, load, uts};
@@ -79,6 +79,9 @@ fn sys_getrandom(&[address, len_bytes, flags, ..]: &Arguments) -> Result<u64> {
     let contradictory = flags & sys::GRND_INSECURE != 0 && flags & sys::GRND_RANDOM != 0;
     if flags & !known != 0 || contradictory {
         return Err(Errno::INVAL);
+    }
+    if address.checked_add(len_bytes).is_none_or(|end| end > USER_END) {
+        return Err(Errno::FAULT);
     }
     let len_bytes = len_bytes.min(MAX_RANDOM_BYTES);
     let mut done = 0;

@@ -88,7 +88,17 @@ fn sys_clock_getres(&[number, to, ..]: &Arguments) -> Result<u64> {
 }
 
 fn sys_clock_settime(&[number, from, ..]: &Arguments) -> Result<u64> {
-    clocks::set(number as i32, read_timespec(from)?).map(|()| 0)
+    let number = number as i32;
+    if number > sys::CLOCK_REALTIME as i32 {
+        return Err(Errno::INVAL);
+    }
+    let time_ns = read_timespec(from)?;
+    if number < 0 {
+        // Processor time cannot be set.
+        Clock::from_number(number)?;
+        return Err(Errno::PERM);
+    }
+    clocks::set(time_ns).map(|()| 0)
 }
 
 fn sys_nanosleep(&[request, remaining, ..]: &Arguments) -> Result<u64> {
@@ -97,7 +107,12 @@ fn sys_nanosleep(&[request, remaining, ..]: &Arguments) -> Result<u64> {
 
 fn sys_clock_nanosleep(&[number, flags, request, remaining, ..]: &Arguments) -> Result<u64> {
     let clock = Clock::from_number(number as i32)?;
+    clock.check_sleepable()?;
     let time_ns = read_timespec(request)?;
+    if (number as i32) < 0 && matches!(&clock, Clock::Thread(thread) if Arc::ptr_eq(thread, &current())) {
+        // Its own clock stands still while a thread sleeps.
+        return Err(Errno::INVAL);
+    }
     if flags as u32 & sys::TIMER_ABSTIME != 0 {
         clocks::sleep_until(&clock, time_ns)
     } else {
@@ -121,7 +136,7 @@ fn sys_settimeofday(&[time, zone, ..]: &Arguments) -> Result<u64> {
     if zone.is_some_and(|[west_minutes, _]| west_minutes.abs() > 15 * 60) {
         return Err(Errno::INVAL);
     }
-    time_ns.map_or(Ok(0), |time_ns| clocks::set(sys::CLOCK_REALTIME as i32, time_ns).map(|()| 0))
+    time_ns.map_or(Ok(0), |time_ns| clocks::set(time_ns).map(|()| 0))
 }
 
 fn sys_time(&[to, ..]: &Arguments) -> Result<u64> {
@@ -171,13 +186,21 @@ fn sys_setitimer(&[which, new, old, ..]: &Arguments) -> Result<u64> {
     Ok(0)
 }
 
-/// `struct sigevent`: value, signal, kind, thread.
-fn read_notification(address: u64) -> Result<Option<Notification>> {
+/// `struct sigevent`: the value; signal, kind, thread.
+type Event = (u64, [u32; 3]);
+
+fn read_event(address: u64) -> Result<Option<Event>> {
     if address == 0 {
-        return Ok(Some(Notification { signal: Signal::ALRM, thread: None, value: None }));
+        return Ok(None);
     }
     let value = UserPointer::<u64>::new(address).read()?;
-    let [number, kind, thread] = UserPointer::<[u32; 3]>::new(address.wrapping_add(8)).read()?;
+    Ok(Some((value, UserPointer::new(address.wrapping_add(8)).read()?)))
+}
+
+fn notification(event: Option<Event>) -> Result<Option<Notification>> {
+    let Some((value, [number, kind, thread])) = event else {
+        return Ok(Some(Notification { signal: Signal::ALRM, thread: None, value: None }));
+    };
     let thread = match kind {
         sys::SIGEV_NONE => return Ok(None),
         sys::SIGEV_SIGNAL | sys::SIGEV_THREAD => None,
@@ -194,8 +217,9 @@ fn read_notification(address: u64) -> Result<Option<Notification>> {
 }
 
 fn sys_timer_create(&[number, event, to, ..]: &Arguments) -> Result<u64> {
+    let event = read_event(event)?;
     let clock = Clock::from_number(number as i32)?;
-    let id = posix_timer::create(clock, read_notification(event)?)?;
+    let id = posix_timer::create(clock, notification(event)?)?;
     UserPointer::new(to).write(id).inspect_err(|_| {
         let _ = posix_timer::delete(id);
     })?;

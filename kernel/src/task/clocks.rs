@@ -30,7 +30,7 @@ pub enum Clock {
     Process(Arc<Process>),
     /// Processor time of a thread.
     Thread(Arc<Thread>),
-    /// A clock that would wake a machine from sleep: this one does not sleep, and has no such alarm.
+    /// A clock that wakes a machine from its sleep: this one does not sleep.
     Alarm {
         #[allow(missing_docs)]
         real: bool,
@@ -92,8 +92,16 @@ impl Clock {
     pub fn resolution_ns(&self) -> Result<u64> {
         match self {
             Self::Real { coarse: true } | Self::Monotonic { coarse: true, .. } => Ok(COARSE_NS),
-            Self::Alarm { .. } => Err(Errno::INVAL),
             _ => Ok(1),
+        }
+    }
+
+    /// Whether threads can sleep by it: `EOPNOTSUPP`; `EPERM` for the alarm clocks without `CAP_WAKE_ALARM`.
+    pub fn check_sleepable(&self) -> Result<()> {
+        match self {
+            Self::Real { coarse: true } | Self::Monotonic { coarse: true, .. } | Self::Monotonic { raw: true, .. } => Err(Errno::OPNOTSUPP),
+            Self::Alarm { .. } if !current().credentials().capable(Capabilities::WAKE_ALARM) => Err(Errno::PERM),
+            _ => Ok(()),
         }
     }
 
@@ -107,12 +115,8 @@ impl Clock {
     }
 }
 
-/// `clock_settime(2)`: only `CLOCK_REALTIME`, only with `CAP_SYS_TIME`, not before 1970 and not so that the boot would be before 1970.
-pub fn set(number: i32, time_ns: u64) -> Result<()> {
-    if number != sys::CLOCK_REALTIME as i32 {
-        Clock::from_number(number)?;
-        return Err(if number < 0 { Errno::PERM } else { Errno::INVAL });
-    }
+/// Sets `CLOCK_REALTIME`: with `CAP_SYS_TIME`, and not so that the boot would be before 1970.
+pub fn set(time_ns: u64) -> Result<()> {
     if !current().credentials().capable(Capabilities::SYS_TIME) {
         return Err(Errno::PERM);
     }
@@ -126,8 +130,7 @@ pub fn set(number: i32, time_ns: u64) -> Result<()> {
 
 /// `clock_nanosleep(2)`, relative: what remains goes to `remaining` (0 for nowhere) when a signal ends it.
 pub fn sleep_for(clock: &Clock, duration_ns: u64, remaining: u64) -> Result<u64> {
-    check_sleepable(clock)?;
-    if let Clock::Process(_) = clock {
+    if let Clock::Process(_) | Clock::Thread(_) = clock {
         let target = clock.now_ns() + i128::from(duration_ns);
         return sleep_processor_time(clock, target);
     }
@@ -153,19 +156,8 @@ fn sleep_until_then_tell(deadline: Deadline, remaining: u64) -> Result<u64> {
 
 /// `clock_nanosleep(2)` with `TIMER_ABSTIME`.
 pub fn sleep_until(clock: &Clock, time_ns: u64) -> Result<u64> {
-    check_sleepable(clock)?;
     let Some(deadline) = clock.monotonic_deadline(time_ns) else { return sleep_processor_time(clock, i128::from(time_ns)) };
     if wait_until(deadline) == Errno::TIMEDOUT { Ok(0) } else { Err(Errno::RESTARTNOHAND) }
-}
-
-fn check_sleepable(clock: &Clock) -> Result<()> {
-    match clock {
-        Clock::Real { coarse: false } | Clock::Monotonic { coarse: false, raw: false } => Ok(()),
-        Clock::Process(process) if !Arc::ptr_eq(process, &current().process) => Ok(()),
-        // A process's own clock may stand still while it sleeps, unless other threads run.
-        Clock::Process(_) => Ok(()),
-        _ => Err(Errno::OPNOTSUPP),
-    }
 }
 
 fn wait_until(deadline: Deadline) -> Errno {

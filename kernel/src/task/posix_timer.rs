@@ -162,10 +162,7 @@ pub(in crate::task) fn taken(process: &Arc<Process>, mut info: SignalInfo) -> Si
 
 /// `timer_create(2)`: the new timer's id.
 pub fn create(clock: Clock, notification: Option<Notification>) -> Result<i32> {
-    match clock {
-        Clock::Real { coarse: false } | Clock::Monotonic { coarse: false, raw: false } | Clock::Process(_) | Clock::Thread(_) => {}
-        _ => return Err(Errno::OPNOTSUPP),
-    }
+    clock.check_sleepable()?;
     let process = current().process.clone();
     let limit = process.limit(sys::RLIMIT_SIGPENDING);
     let mut all = process.posix_timers.lock();

@@ -58,6 +58,8 @@ pub fn prctl(option: u32, arguments: [u64; 4]) -> Result<u64> {
         pr::PR_SET_TIMING if value == u64::from(pr::PR_TIMING_STATISTICAL) => {}
         pr::PR_GET_TSC => UserPointer::new(value).write(pr::PR_TSC_ENABLE)?,
         pr::PR_SET_TSC if value == u64::from(pr::PR_TSC_ENABLE) => {}
+        // There are no performance counters to stop or start.
+        pr::PR_TASK_PERF_EVENTS_DISABLE | pr::PR_TASK_PERF_EVENTS_ENABLE => {}
         // No seccomp filter is ever in force.
         pr::PR_GET_SECCOMP => return Ok(0),
         // Names of anonymous areas are a matter of a build option of Linux; without it: EINVAL.

@@ -1,6 +1,7 @@
 //! What a signal tells besides its number: `siginfo_t` (`sigaction(2)`).
 
 use super::Signal;
+use crate::errno::{Errno, Result};
 use linux_raw_sys::general as sys;
 
 /// Bytes of `siginfo_t`.
@@ -88,6 +89,33 @@ impl SignalInfo {
             Detail::Raw(raw) => union.copy_from_slice(raw),
         }
         bytes
+    }
+
+    /// Whether the bytes that a program passed can be told: `E2BIG` if they say more than the kernel's part of `siginfo_t` holds, in a
+    /// layout that the kernel does not know.
+    pub fn check_layout(number: u32, bytes: &[u8; INFO_LEN_BYTES]) -> Result<()> {
+        /// How many codes each signal's faults have, for those that have codes of their own; all others have those of SIGIO.
+        const CODES: [(Signal, i32); 7] = [
+            (Signal::ILL, 11),
+            (Signal::FPE, 15),
+            (Signal::SEGV, 10),
+            (Signal::BUS, 5),
+            (Signal::TRAP, 6),
+            (Signal::CHLD, 6),
+            (Signal::SYS, 2),
+        ];
+        /// Codes of SIGIO.
+        const POLL_CODES: i32 = 6;
+        /// What the kernel keeps of `siginfo_t`.
+        const KEPT_BYTES: usize = 48;
+        let code = i32::from_ne_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        let own = CODES.iter().find(|(signal, _)| signal.number() == number).map_or(0, |(_, codes)| *codes);
+        let known = match code {
+            _ if code == sys::SI_KERNEL as i32 => true,
+            1.. => code <= own.max(POLL_CODES),
+            _ => code >= sys::SI_DETHREAD || code == sys::SI_ASYNCNL,
+        };
+        if known || bytes[KEPT_BYTES..].iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Errno::TOOBIG) }
     }
 
     /// What a program passed to `rt_sigqueueinfo`; `signal` is the call's argument and wins over the bytes.

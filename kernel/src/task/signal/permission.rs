@@ -27,10 +27,12 @@ pub fn may_signal_process(target: &Arc<Process>, signal: Option<Signal>) -> Resu
     may_signal(&*target.leader().ok_or(Errno::SRCH)?, signal)
 }
 
-/// `rt_sigqueueinfo(2)`: only to oneself may a process claim that a signal comes from the kernel, `kill` or `tgkill`.
-pub fn may_claim(info: &SignalInfo, target: &Arc<Process>) -> Result<()> {
+/// `rt_sigqueueinfo(2)`: only to oneself (the number that names the caller's process) may a process claim that a signal comes from the
+/// kernel, `kill` or `tgkill`.
+pub fn may_claim(info: &SignalInfo, target: i32) -> Result<()> {
     let claims_other_origin = info.code >= 0 || info.code == linux_raw_sys::general::SI_TKILL;
-    if claims_other_origin && !Arc::ptr_eq(&current().process, target) { Err(Errno::PERM) } else { Ok(()) }
+    let to_itself = i64::from(current().process.id.number()) == i64::from(target);
+    if claims_other_origin && !to_itself { Err(Errno::PERM) } else { Ok(()) }
 }
 
 /// Whether the current thread may look into `target` (`PTRACE_MODE_READ`): same user and no privileges hidden, or `CAP_SYS_PTRACE`.
