@@ -74,6 +74,8 @@ pub struct OpenFile {
     pub ops: Arc<dyn FileOps>,
     /// The owner for SIGIO (`F_SETOWN`), not delivered unless `O_ASYNC`.
     pub owner: AtomicU32,
+    /// The signal for it instead of SIGIO (`F_SETSIG`); 0 for SIGIO.
+    pub signal: AtomicU32,
     /// Write access on the mount is held (M6).
     pub(in crate::fs) holds_write_access: bool,
 }
@@ -102,6 +104,7 @@ impl OpenFile {
             credentials,
             ops,
             owner: AtomicU32::new(0),
+            signal: AtomicU32::new(0),
             holds_write_access,
         }
     }

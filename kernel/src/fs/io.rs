@@ -72,6 +72,7 @@ pub fn read(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u32
         if buffer.remaining() == 0 && file.inode.file_type == FileType::Regular {
             return Ok(0);
         }
+        require_room_for(buffer.remaining(), *offset)?;
         file.ops.read(file, &mut buffer, *offset).inspect(|count| *offset = offset.saturating_add(*count as u64))
     })?;
     if count > 0 {
@@ -87,9 +88,14 @@ pub fn write(file: &OpenFile, segments: &[(u64, usize)], at: Transfer, flags: u3
     }
     check_flags(file, flags, true)?;
     let mut buffer = IoBuffer::user(segments);
+    let appends = flags & sys::RWF_APPEND != 0;
     let count = transfer(file, at, |file, offset| {
         if buffer.remaining() == 0 && file.inode.file_type == FileType::Regular {
             return Ok(0);
+        }
+        require_room_for(buffer.remaining(), *offset)?;
+        if appends {
+            *offset = file.inode.ops.attributes(&file.inode)?.size_bytes;
         }
         file.ops.write(file, &mut buffer, offset).inspect(|count| *offset = offset.saturating_add(*count as u64))
     })?;
@@ -122,6 +128,12 @@ fn transfer(file: &OpenFile, at: Transfer, step: impl FnOnce(&OpenFile, &mut u64
             Ok(count as u64)
         }
     }
+}
+
+/// A transfer may not go beyond the highest offset there is.
+fn require_room_for(len: usize, offset: u64) -> Result<()> {
+    let end = offset.checked_add(len as u64).filter(|&end| i64::try_from(end).is_ok());
+    end.map(|_| ()).ok_or(Errno::INVAL)
 }
 
 /// `lseek(2)`.

@@ -54,7 +54,7 @@ pub use superblock::SuperBlock;
 
 /// Makes the filesystem types known.
 pub fn init() {
-    let types: [&'static dyn superblock::FileSystemType; 7] =
-        [&sysfs::TYPE, &tmpfs::Tmpfs, &procfs::TYPE, &devtmpfs::TYPE, &devpts::TYPE, &tmpfs::Ramfs, &tmpfs::Rootfs];
+    let types: [&'static dyn superblock::FileSystemType; 6] =
+        [&sysfs::TYPE, &tmpfs::Tmpfs, &procfs::TYPE, &devtmpfs::TYPE, &devpts::TYPE, &tmpfs::Ramfs];
     types.into_iter().for_each(registry::register);
 }

@@ -233,7 +233,8 @@ impl Walk {
 
     /// The dentry of a name in the current directory, negative if there is no such file.
     pub fn look_up(&self, name: &[u8]) -> Result<Arc<Dentry>> {
-        if self.resolve.contains(Resolve::CACHED) && self.current.dentry().cached_child(name).is_none() {
+        let is_known = |dentry: Arc<Dentry>| dentry.inode().is_some();
+        if self.resolve.contains(Resolve::CACHED) && !self.current.dentry().cached_child(name).is_some_and(is_known) {
             return Err(Errno::AGAIN);
         }
         look_up(self.current.dentry(), name)

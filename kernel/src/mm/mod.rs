@@ -6,8 +6,8 @@
 pub mod address_space;
 pub mod frame;
 pub mod heap;
-mod page_table;
 pub mod page_buffer;
+mod page_table;
 pub mod user;
 
 pub use address_space::AddressSpace;

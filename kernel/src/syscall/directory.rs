@@ -75,7 +75,7 @@ fn read_entries(arguments: &Arguments, layout: Layout) -> Result<u64> {
     if file.path.dentry().is_unhashed() {
         return Err(Errno::NOENT);
     }
-    let room_bytes = (arguments[2] as u32 as usize).min(MAX_ENTRIES_BYTES);
+    let room_bytes = usize::try_from(arguments[2] as i32).unwrap_or(0).min(MAX_ENTRIES_BYTES);
     let mut position = file.position.lock();
     let (entries, next) = collect(&file, *position, room_bytes, layout)?;
     user::write_bytes(arguments[1], &entries)?;

@@ -13,6 +13,9 @@ use linux_raw_sys::ioctl;
 
 pub(super) const TABLE: &[Entry] = &[Entry(sys::__NR_fcntl, "fcntl", fcntl), Entry(sys::__NR_ioctl, "ioctl", ioctl_call)];
 
+/// The highest signal (`signal(7)`).
+const MAX_SIGNAL: u64 = 64;
+
 fn fcntl(arguments: &Arguments) -> Result<u64> {
     let (fd, command, argument) = (arguments[0] as i32, arguments[1] as u32, arguments[2]);
     let files = current().files();
@@ -35,6 +38,26 @@ fn fcntl(arguments: &Arguments) -> Result<u64> {
         sys::F_GETOWN => Ok(i64::from(file.owner.load(Ordering::Relaxed) as i32) as u64),
         sys::F_SETOWN => {
             file.owner.store(argument as u32, Ordering::Relaxed);
+            Ok(0)
+        }
+        sys::F_SETOWN_EX => {
+            let [kind, id] = UserPointer::<[i32; 2]>::new(argument).read()?;
+            let owner = match kind as u32 {
+                sys::F_OWNER_TID | sys::F_OWNER_PID => id,
+                sys::F_OWNER_PGRP => id.checked_neg().ok_or(Errno::INVAL)?,
+                _ => return Err(Errno::INVAL),
+            };
+            file.owner.store(owner as u32, Ordering::Relaxed);
+            Ok(0)
+        }
+        sys::F_GETOWN_EX => {
+            let owner = file.owner.load(Ordering::Relaxed) as i32;
+            let kind = if owner < 0 { sys::F_OWNER_PGRP } else { sys::F_OWNER_PID };
+            UserPointer::<[i32; 2]>::new(argument).write([kind as i32, owner.saturating_abs()]).map(|()| 0)
+        }
+        sys::F_GETSIG => Ok(u64::from(file.signal.load(Ordering::Relaxed))),
+        sys::F_SETSIG if argument <= MAX_SIGNAL => {
+            file.signal.store(argument as u32, Ordering::Relaxed);
             Ok(0)
         }
         sys::F_GETPIPE_SZ => pipe::of(&file).map(|pipe| pipe.size_bytes() as u64).ok_or(Errno::BADF),
@@ -83,6 +106,11 @@ fn ioctl_call(arguments: &Arguments) -> Result<u64> {
         ioctl::FIGETBSZ if matches!(file.inode.file_type, FileType::Regular | FileType::Directory) => {
             let block_size = file.inode.superblock.ops.statistics(&file.inode.superblock).block_size_bytes;
             UserPointer::<u32>::new(argument).write(block_size as u32).map(|()| 0)
+        }
+        ioctl::FIOQSIZE if matches!(file.inode.file_type, FileType::Regular | FileType::Directory | FileType::Symlink) => {
+            // What `stat` shows as blocks, in bytes.
+            let blocks = file.inode.ops.attributes(&file.inode)?.blocks;
+            UserPointer::<u64>::new(argument).write(blocks * 512).map(|()| 0)
         }
         _ => file.ops.ioctl(&file, request, argument).map(|answer| answer as u64),
     }

@@ -375,10 +375,7 @@ fn process_vm_writev(arguments: &Arguments) -> Result<u64> {
 
 /// Moves bytes between the caller's segments and another process's, a page at most at a time, through `step`, which says how many it has
 /// moved. What was moved before an error counts.
-fn transfer_remote(
-    arguments: &Arguments,
-    step: impl Fn(&AddressSpace, u64, &mut [u8], &mut IoBuffer<'_>) -> Result<usize>,
-) -> Result<u64> {
+fn transfer_remote(arguments: &Arguments, step: impl Fn(&AddressSpace, u64, &mut [u8], &mut IoBuffer<'_>) -> Result<usize>) -> Result<u64> {
     let &[pid, local, local_count, remote, remote_count, flags] = arguments;
     if flags != 0 {
         return Err(Errno::INVAL);

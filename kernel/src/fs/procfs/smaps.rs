@@ -27,11 +27,8 @@ impl Costs {
         let writable = area.protection.contains(Protection::WRITE);
         let private_kib = area.unshared_pages * PAGE_KIB;
         self.resident += kib;
-        let (private, shared) = if writable {
-            (&mut self.private_dirty, &mut self.shared_dirty)
-        } else {
-            (&mut self.private_clean, &mut self.shared_clean)
-        };
+        let (private, shared) =
+            if writable { (&mut self.private_dirty, &mut self.shared_dirty) } else { (&mut self.private_clean, &mut self.shared_clean) };
         *private += private_kib;
         *shared += kib - private_kib;
         self.anonymous += area.anonymous_pages * PAGE_KIB;

@@ -10,7 +10,7 @@ pub const ENTRY_SIZE_BYTES: u64 = 20;
 /// Where the entries begin: 0 and 1 are `.` and `..`.
 pub const FIRST_OFFSET: u64 = 2;
 /// Behind the last entry.
-pub const END_OFFSET: u64 = i64::MAX as u64;
+pub const END_OFFSET: u64 = i32::MAX as u64;
 /// The offset of the first entry that is made.
 const LOWEST_OFFSET: u64 = 3;
 

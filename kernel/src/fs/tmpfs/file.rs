@@ -13,10 +13,17 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const PAGE: u64 = PAGE_SIZE_BYTES as u64;
 
+/// A page that exists.
+struct Page {
+    frame: Frame,
+    /// Written or mapped: data. What `fallocate` made is a hole for `lseek(2)` until then.
+    is_data: bool,
+}
+
 /// The pages of a file and its length.
 pub struct Content {
     accounts: Arc<Accounts>,
-    pages: SpinLock<BTreeMap<u64, Frame>>,
+    pages: SpinLock<BTreeMap<u64, Page>>,
     len_bytes: AtomicU64,
     /// `F_SEAL_*` of `fcntl(2)`.
     seals: AtomicU32,
@@ -53,26 +60,33 @@ impl Content {
         self.seals.fetch_or(seals, Ordering::AcqRel);
     }
 
-    /// The page at `index`, made and charged if it is a hole. `ENOSPC`, `ENOMEM`.
+    /// The page at `index`, made and charged if it is a hole, and data from now on. `ENOSPC`, `ENOMEM`.
     pub fn page_or_make(&self, index: u64) -> Result<Frame> {
-        if let Some(frame) = self.existing_page(index) {
-            return Ok(frame);
+        self.make_page(index, true)
+    }
+
+    fn make_page(&self, index: u64, is_data: bool) -> Result<Frame> {
+        if let Some(page) = self.pages.lock().get_mut(&index) {
+            page.is_data |= is_data;
+            return Ok(page.frame.clone());
         }
         self.accounts.take_pages(1)?;
         let fresh = Frame::alloc_zeroed().inspect_err(|_| self.accounts.give_back_pages(1))?;
         let mut pages = self.pages.lock();
-        if let Some(frame) = pages.get(&index).cloned() {
+        if let Some(page) = pages.get_mut(&index) {
+            page.is_data |= is_data;
+            let frame = page.frame.clone();
             drop(pages);
             self.accounts.give_back_pages(1);
             return Ok(frame);
         }
-        pages.insert(index, fresh.clone());
+        pages.insert(index, Page { frame: fresh.clone(), is_data });
         Ok(fresh)
     }
 
     /// The page at `index`, unless it is a hole.
     pub fn existing_page(&self, index: u64) -> Option<Frame> {
-        self.pages.lock().get(&index).cloned()
+        self.pages.lock().get(&index).map(|page| page.frame.clone())
     }
 
     /// Moves bytes from the file to `buffer`. Holes read as zeros and stay holes.
@@ -168,7 +182,7 @@ impl Content {
             if self.existing_page(index).is_some() {
                 continue;
             }
-            let result = made.try_reserve(1).map_err(|_| Errno::NOMEM).and_then(|()| self.page_or_make(index));
+            let result = made.try_reserve(1).map_err(|_| Errno::NOMEM).and_then(|()| self.make_page(index, false));
             match result {
                 Ok(_) => made.push(index),
                 Err(error) => {
@@ -194,13 +208,13 @@ impl Content {
         let pages = self.pages.lock();
         let first = offset / PAGE;
         if data {
-            let (&index, _) = pages.range(first..).next()?;
+            let (&index, _) = pages.range(first..).find(|(_, page)| page.is_data)?;
             let position = offset.max(index * PAGE);
             return (position < len).then_some(position);
         }
         let mut hole = first;
-        for (&index, _) in pages.range(first..) {
-            if index != hole {
+        for (&index, page) in pages.range(first..) {
+            if index != hole || !page.is_data {
                 break;
             }
             hole += 1;

@@ -34,7 +34,7 @@ impl Options {
             ("mode", Some(text)) => self.mode = Some(parse_mode(text)?),
             ("uid", Some(text)) => self.uid = Some(namespace.uid_to_global(parse_id(text)?).ok_or(Errno::INVAL)?),
             ("gid", Some(text)) => self.gid = Some(namespace.gid_to_global(parse_id(text)?).ok_or(Errno::INVAL)?),
-            ("huge", Some("never")) => {}
+            ("huge", Some("never")) | ("mpol", Some("default")) => {}
             ("inode64", None) => self.inode64 = Some(true),
             ("inode32", None) => self.inode64 = Some(false),
             ("noswap", None) => self.no_swap = true,
