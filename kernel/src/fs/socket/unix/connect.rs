@@ -36,11 +36,6 @@ impl UnixSocket {
         let deadline = self.options.send_deadline();
         loop {
             let listener = address::find(self.kind, &name)?;
-            match self.state.lock().phase {
-                Phase::Closed => {}
-                Phase::Connected => return Err(Errno::ISCONN),
-                Phase::Listening { .. } => return Err(Errno::INVAL),
-            }
             let full = {
                 let state = listener.state.lock();
                 match state.phase {
@@ -48,8 +43,13 @@ impl UnixSocket {
                     _ => return Err(Errno::CONNREFUSED),
                 }
             };
-            if !full {
-                return self.enter_queue(&listener);
+            // A full queue is told before a wrong state of the caller's own socket.
+            let phase = self.state.lock().phase;
+            match phase {
+                _ if full => {}
+                Phase::Closed => return self.enter_queue(&listener),
+                Phase::Connected => return Err(Errno::ISCONN),
+                Phase::Listening { .. } => return Err(Errno::INVAL),
             }
             wait_for(&listener.room, nonblocking, deadline, || {
                 let state = listener.state.lock();

@@ -228,6 +228,7 @@ impl UnixSocket {
         {
             let mut state = peer.state.lock();
             state.shutdown = Shutdown { receive: true, send: true };
+            state.peer_address = address.clone();
             if !packets.is_empty() {
                 state.error = Some(Errno::CONNRESET);
             }
