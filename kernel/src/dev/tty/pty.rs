@@ -92,8 +92,9 @@ impl Output for Line {
         self.master_readers.wake_all();
     }
 
+    /// What waits for the master counts as sent, as on Linux: `tcdrain(3)` on a slave never waits for a reader.
     fn pending(&self) -> usize {
-        self.state.lock().to_master.len()
+        0
     }
 
     fn flush(&self) {
