@@ -27,7 +27,8 @@ fn propagate_to_same_mountpoint_stacks_mounts() {
     case(|| {
         mkdirs(&["d", "d/c"]);
         let _d = bind_on("/tmp/d", "/tmp/d");
-        let _c = bind_on("/tmp/d/c", "/tmp/d/c");
+        // It goes with /tmp/d: which mounts at /tmp/d/c an unmount at the peer takes along differs between Linux 6.12 and 6.18.
+        bind_on("/tmp/d/c", "/tmp/d/c").forget();
         make("/tmp/d", MS_SHARED).expect("shared");
         let _d2 = bind_on("/tmp/d", "/tmp/d2");
         let _d2_c = bind_on("/tmp/d2/c", "/tmp/d2/c");
