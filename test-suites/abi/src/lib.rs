@@ -6,14 +6,17 @@
 //! [`in_mount_namespace`] gives it a private mount namespace with a fresh tmpfs on `/tmp` as its working directory.
 //! A test is first right on Linux 6.12; only then it is asked of another kernel.
 
+pub mod capability;
 pub mod child;
 pub mod elf;
 pub mod fault;
+pub mod guard;
 pub mod memory;
 pub mod mountinfo;
 pub mod raw;
 pub mod signal;
 pub mod tty;
+pub mod user_namespace;
 pub mod world;
 
 pub use child::{Child, Status, in_child, spawn};

@@ -25,6 +25,29 @@ pub fn mount(source: &str, target: &str, kind: &str, flags: u64, data: &str) -> 
     crate::syscall!(SYS_mount, c(source).as_c_str(), c(target).as_c_str(), c(kind).as_c_str(), flags, c(data).as_c_str())
 }
 
+/// `mount(2)` where a `None` is passed as a null pointer.
+pub fn mount_with_nulls(source: Option<&str>, target: &str, kind: Option<&str>, flags: u64, data: Option<&str>) -> Outcome {
+    let [source, kind, data] = [source, kind, data].map(|text| text.map(c));
+    let pointer = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
+    crate::syscall!(SYS_mount, pointer(&source), c(target).as_c_str(), pointer(&kind), flags, pointer(&data))
+}
+
+/// `open(2)` with these flags; a new file has mode 777.
+pub fn open(path: &str, flags: i32) -> Outcome<std::fs::File> {
+    let flags = rustix::fs::OFlags::from_bits_retain(flags as u32);
+    Ok(rustix::fs::open(path, flags, rustix::fs::Mode::from(0o777))?.into())
+}
+
+/// `access(2)`.
+pub fn access(path: &str, wanted: i32) -> Outcome {
+    crate::syscall!(SYS_access, c(path).as_c_str(), wanted)
+}
+
+/// `mknod(2)`.
+pub fn mknod(path: &str, mode: u32, device: u64) -> Outcome {
+    crate::syscall!(SYS_mknod, c(path).as_c_str(), mode, device)
+}
+
 /// Mounts a tmpfs named `source` on `target`.
 #[track_caller]
 pub fn tmpfs(source: &str, target: &str) {
