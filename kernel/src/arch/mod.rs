@@ -20,7 +20,7 @@ mod trap;
 
 pub use stack::{KernelStack, STACK_BYTES};
 pub use switch::{KernelContext, switch};
-pub use trap::{FloatingPoint, Trap, UserContext, idle};
+pub use trap::{FLOATING_POINT_BYTES, FloatingPoint, LEGACY_STATE_BYTES, STATE_COMPONENTS, Trap, UserContext, idle, saves_extended_state};
 
 /// The first part of the start: everything that needs no heap. `start_info` is what the loader passed.
 pub fn init_early(start_info: u64) {

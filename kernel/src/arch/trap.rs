@@ -10,7 +10,7 @@ use super::descriptors::{self, KERNEL_CODE, USER_CODE, USER_DATA};
 use super::interrupts;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{FsBase, GsBase, KernelGsBase};
 
@@ -52,29 +52,68 @@ pub struct GeneralRegisters {
     pub rdi: u64,
 }
 
-/// The 512 bytes of `FXSAVE`: x87, MMX and SSE registers.
+/// Bytes of the x87 and SSE part, which `FXSAVE` writes and `XSAVE` begins with.
+pub const LEGACY_STATE_BYTES: usize = 512;
+/// Bytes of the whole in XSAVE's standard form: legacy part, header, upper halves of the AVX registers.
+pub const FLOATING_POINT_BYTES: usize = LEGACY_STATE_BYTES + 64 + 256;
+/// The state components that programs may use (XCR0): x87, SSE, AVX.
+pub const STATE_COMPONENTS: u64 = 7;
+
+/// x87, MMX, SSE and AVX registers as `XSAVE` lays them out (Intel SDM volume 1, 13.4); without AVX only the first
+/// [`LEGACY_STATE_BYTES`] count.
 #[derive(Clone, Copy)]
-#[repr(C, align(16))]
-pub struct FloatingPoint(pub [u8; 512]);
+#[repr(C, align(64))]
+pub struct FloatingPoint(pub [u8; FLOATING_POINT_BYTES]);
 
 /// Offset of MXCSR in [`FloatingPoint`].
 const MXCSR: usize = 24;
 
+/// Whether the processor has XSAVE and AVX, and programs may use them. Set once at boot, read by the entry code.
+static SAVES_EXTENDED: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`FloatingPoint`] is used whole.
+pub fn saves_extended_state() -> bool {
+    SAVES_EXTENDED.load(Ordering::Relaxed)
+}
+
+/// Lets programs use AVX where the processor has it: they test CPUID, and some only its AVX bit.
+fn enable_extended_state() {
+    use x86_64::registers::control::{Cr4, Cr4Flags};
+    use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
+    /// `CPUID.1:ECX`: XSAVE and AVX.
+    const NEEDED: u32 = 1 << 26 | 1 << 28;
+    if core::arch::x86_64::__cpuid(1).ecx & NEEDED != NEEDED {
+        return;
+    }
+    // SAFETY: the processor has XSAVE; the entry code saves every component that is enabled here.
+    unsafe {
+        Cr4::update(|flags| flags.insert(Cr4Flags::OSXSAVE));
+        XCr0::write(XCr0Flags::X87 | XCr0Flags::SSE | XCr0Flags::AVX);
+    }
+    SAVES_EXTENDED.store(true, Ordering::Relaxed);
+}
+
 impl FloatingPoint {
     /// The state at `execve`: all exceptions masked, registers empty (System V ABI).
     pub const fn new() -> Self {
-        let mut bytes = [0; 512];
+        let mut bytes = [0; FLOATING_POINT_BYTES];
         bytes[0] = 0x7f;
         bytes[1] = 0x03;
         bytes[MXCSR] = 0x80;
         bytes[MXCSR + 1] = 0x1f;
+        // XSTATE_BV: x87 and SSE are as given above, AVX in its initial state.
+        bytes[LEGACY_STATE_BYTES] = 0b011;
         Self(bytes)
     }
 
-    /// Takes out MXCSR bits that `FXRSTOR` would fault on (the area may come from a signal frame that the program wrote).
+    /// Takes out what `FXRSTOR` or `XRSTOR` would fault on (the area may come from a signal frame that the program wrote): reserved
+    /// bits of MXCSR, components that are not enabled, and everything else in the header.
     fn sanitize(&mut self) {
         self.0[MXCSR + 2] = 0;
         self.0[MXCSR + 3] = 0;
+        let header = &mut self.0[LEGACY_STATE_BYTES..LEGACY_STATE_BYTES + 64];
+        header[0] &= STATE_COMPONENTS as u8;
+        header[1..].fill(0);
     }
 }
 
@@ -86,7 +125,7 @@ impl Default for FloatingPoint {
 
 /// All of a thread's user state. Any value may stand in any field: [`Self::run`] makes it harmless.
 #[derive(Clone, Default)]
-#[repr(C, align(16))]
+#[repr(C, align(64))]
 pub struct UserContext {
     /// General registers.
     pub registers: GeneralRegisters,
@@ -163,6 +202,7 @@ pub(super) fn stub_address(vector: usize) -> u64 {
 
 /// Sets up `syscall`: its entry and the flags that it clears.
 pub(super) fn init() {
+    enable_extended_state();
     use x86_64::registers::control::{Efer, EferFlags};
     use x86_64::registers::model_specific::{LStar, SFMask, Star};
     use x86_64::registers::rflags::RFlags;
@@ -380,7 +420,15 @@ global_asm!(
     // Clean flags (DF, AC, NT of the program), masked SSE exceptions.
     "push 2",
     "popfq",
+    "cmp byte ptr [rip + {saves_extended}], 0",
+    "jz 5f",
+    "mov eax, {components}",
+    "xor edx, edx",
+    "xsave64 [rdi + {floating_point}]",
+    "jmp 6f",
+    "5:",
     "fxsave64 [rdi + {floating_point}]",
+    "6:",
     "ldmxcsr [rip + kernel_mxcsr]",
     "pop r15",
     "pop r14",
@@ -403,7 +451,15 @@ global_asm!(
     "push r14",
     "push r15",
     "mov [rdi + {kernel_rsp}], rsp",
+    "cmp byte ptr [rip + {saves_extended}], 0",
+    "jz 7f",
+    "mov eax, {components}",
+    "xor edx, edx",
+    "xrstor64 [rdi + {floating_point}]",
+    "jmp 8f",
+    "7:",
     "fxrstor64 [rdi + {floating_point}]",
+    "8:",
     "mov rsp, rdi",
     "test sil, sil",
     "pop r15",
@@ -449,5 +505,7 @@ global_asm!(
     code_segment = const offset_of!(UserContext, code_segment),
     kernel_rsp = const offset_of!(UserContext, kernel_rsp),
     floating_point = const offset_of!(UserContext, floating_point),
+    saves_extended = sym SAVES_EXTENDED,
+    components = const STATE_COMPONENTS,
     kernel_fault = sym kernel_fault,
 );

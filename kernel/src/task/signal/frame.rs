@@ -2,7 +2,7 @@
 
 use super::info::INFO_LEN_BYTES;
 use super::{Action, SignalInfo, SignalSet};
-use crate::arch::{FloatingPoint, UserContext};
+use crate::arch::{FLOATING_POINT_BYTES, FloatingPoint, LEGACY_STATE_BYTES, STATE_COMPONENTS, UserContext, saves_extended_state};
 use crate::errno::{Errno, Result};
 use crate::mm::user;
 use crate::task::Thread;
@@ -11,9 +11,18 @@ use linux_raw_sys::general as sys;
 
 /// What lies below the stack pointer belongs to the interrupted function (System V ABI).
 const RED_ZONE_BYTES: u64 = 128;
-const FLOATING_POINT_LEN_BYTES: usize = 512;
-/// `uc_flags`: the saved `ss` is right, and to be restored strictly. No `UC_FP_XSTATE`: the state is FXSAVE's.
+/// `uc_flags`: the saved `ss` is right, and to be restored strictly.
 const CONTEXT_FLAGS: u64 = 0x2 | 0x4;
+/// `uc_flags`: the FPU state is XSAVE's (`UC_FP_XSTATE`).
+const EXTENDED_STATE_FLAG: u64 = 0x1;
+/// Where FXSAVE's area leaves room for software: `struct _fpx_sw_bytes` tells how much state follows.
+const SOFTWARE_OFFSET: usize = 464;
+/// Begins `_fpx_sw_bytes` (`FP_XSTATE_MAGIC1`).
+const EXTENDED_STATE_BEGIN: u32 = 0x4650_5853;
+/// Stands behind the extended state (`FP_XSTATE_MAGIC2`).
+const EXTENDED_STATE_END: u32 = 0x4650_5845;
+/// The extended state with the mark behind it.
+const FLOATING_POINT_LEN_BYTES: usize = FLOATING_POINT_BYTES + 4;
 
 /// Words of `struct ucontext`: flags, link, stack (3), `struct sigcontext` (32), mask.
 const CONTEXT_WORDS: usize = 38;
@@ -48,7 +57,7 @@ pub(super) fn push(thread: &Thread, info: &SignalInfo, action: &Action) -> Resul
     let (fpu_address, frame_address) = place(&context, &stack, action.has(sys::SA_ONSTACK))?;
 
     let mut words = [0u64; CONTEXT_WORDS];
-    words[0] = CONTEXT_FLAGS;
+    words[0] = CONTEXT_FLAGS | if saves_extended_state() { EXTENDED_STATE_FLAG } else { 0 };
     put_stack(&mut words, &stack, context.rsp);
     put_machine(&mut words[MACHINE_WORD..], &context);
     words[SEGMENTS_WORD] = USER_CODE_SELECTOR | USER_STACK_SELECTOR << 48;
@@ -66,7 +75,7 @@ pub(super) fn push(thread: &Thread, info: &SignalInfo, action: &Action) -> Resul
     }
     let info_offset = 8 + CONTEXT_WORDS * 8;
     bytes[info_offset..].copy_from_slice(&info.encode());
-    user::write_bytes(fpu_address, &context.floating_point.0)?;
+    write_floating_point(fpu_address, &context.floating_point)?;
     user::write_bytes(frame_address, &bytes)?;
 
     let mut running = thread.user_context.lock();
@@ -196,6 +205,38 @@ fn take_machine(words: &[u64; CONTEXT_WORDS], context: &mut UserContext) {
     }
 }
 
+/// Stores the FPU state; with XSAVE, what tells of it in the part left to software, and the mark behind it.
+fn write_floating_point(address: u64, state: &FloatingPoint) -> Result<()> {
+    if !saves_extended_state() {
+        return user::write_bytes(address, &state.0[..LEGACY_STATE_BYTES]);
+    }
+    let mut bytes = [0u8; FLOATING_POINT_LEN_BYTES];
+    bytes[..FLOATING_POINT_BYTES].copy_from_slice(&state.0);
+    let software = &mut bytes[SOFTWARE_OFFSET..LEGACY_STATE_BYTES];
+    software.fill(0);
+    software[..4].copy_from_slice(&EXTENDED_STATE_BEGIN.to_ne_bytes());
+    software[4..8].copy_from_slice(&(FLOATING_POINT_LEN_BYTES as u32).to_ne_bytes());
+    software[8..16].copy_from_slice(&STATE_COMPONENTS.to_ne_bytes());
+    software[16..20].copy_from_slice(&(FLOATING_POINT_BYTES as u32).to_ne_bytes());
+    bytes[FLOATING_POINT_BYTES..].copy_from_slice(&EXTENDED_STATE_END.to_ne_bytes());
+    user::write_bytes(address, &bytes)
+}
+
+/// Takes the FPU state back: whole if both marks are there, else the legacy part, the rest as at the start of a program.
+fn read_floating_point(address: u64) -> Result<FloatingPoint> {
+    let mut state = FloatingPoint::new();
+    user::read_bytes(address, &mut state.0[..LEGACY_STATE_BYTES])?;
+    let begins = state.0[SOFTWARE_OFFSET..SOFTWARE_OFFSET + 4] == EXTENDED_STATE_BEGIN.to_ne_bytes();
+    if saves_extended_state() && begins {
+        let mut bytes = [0u8; FLOATING_POINT_LEN_BYTES];
+        user::read_bytes(address, &mut bytes)?;
+        if bytes[FLOATING_POINT_BYTES..] == EXTENDED_STATE_END.to_ne_bytes() {
+            state.0.copy_from_slice(&bytes[..FLOATING_POINT_BYTES]);
+        }
+    }
+    Ok(state)
+}
+
 /// `rt_sigreturn(2)`: all registers, the mask and the alternate stack come back from the frame. Whatever it holds is harmless: bad values
 /// become faults of the program. An error means that the frame cannot be read, and SIGSEGV.
 pub fn pop(thread: &Thread) -> Result<()> {
@@ -206,10 +247,10 @@ pub fn pop(thread: &Thread) -> Result<()> {
     for (word, from) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = from.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
     }
-    let mut floating_point = FloatingPoint::new();
-    if words[FLOATING_POINT_WORD] != 0 {
-        user::read_bytes(words[FLOATING_POINT_WORD], &mut floating_point.0)?;
-    }
+    let floating_point = match words[FLOATING_POINT_WORD] {
+        0 => FloatingPoint::new(),
+        address => read_floating_point(address)?,
+    };
     let sp = {
         let mut context = thread.user_context.lock();
         take_machine(&words, &mut context);
