@@ -2,6 +2,7 @@
 
 use crate::arch::Trap;
 use crate::errno::{Errno, Result};
+use crate::mm::USER_END;
 use crate::mm::address_space::{Access, FaultError};
 use crate::syscall;
 use crate::task::signal::{self, Signal, SignalInfo};
@@ -78,6 +79,9 @@ fn system_call(thread: &Thread) -> Option<u64> {
 
 /// Page faults are served; what cannot be served, and all other exceptions, become signals.
 fn fault(thread: &Thread, vector: u8, error: u64, address: u64) {
+    // Whether something is mapped in the kernel's half is nobody's business: it always looks as if (Linux's `set_signal_archinfo`).
+    let hidden = vector == PAGE_FAULT && address >= USER_END;
+    let error = error | if hidden { ERROR_PRESENT } else { 0 };
     thread.signals.lock().last_fault = signal::FaultRecord { vector: u64::from(vector), error, address };
     let info = if vector == PAGE_FAULT { page_fault(thread, error, address) } else { Some(exception(thread, vector)) };
     if let Some(info) = info {
@@ -88,7 +92,9 @@ fn fault(thread: &Thread, vector: u8, error: u64, address: u64) {
 
 const PAGE_FAULT: u8 = 14;
 /// Bits of a page fault's error code (Intel SDM volume 3, 4.7).
+const ERROR_PRESENT: u64 = 1;
 const ERROR_WRITE: u64 = 1 << 1;
+const ERROR_USER: u64 = 1 << 2;
 const ERROR_FETCH: u64 = 1 << 4;
 
 fn page_fault(thread: &Thread, error: u64, address: u64) -> Option<SignalInfo> {
@@ -98,6 +104,11 @@ fn page_fault(thread: &Thread, error: u64, address: u64) -> Option<SignalInfo> {
         _ => Access::Read,
     };
     thread.times.count_fault();
+    if error & ERROR_USER == 0 {
+        // The processor itself looked something up for the program (a descriptor, or QEMU's far return its stack) where only the kernel
+        // may. Making the page present would not help.
+        return Some(SignalInfo::fault(Signal::SEGV, sys::SEGV_MAPERR, address));
+    }
     let space = thread.process.address_space()?;
     match space.fault(address, access, thread.process.stack_limit_bytes()) {
         Ok(()) => None,
