@@ -145,8 +145,10 @@ fn sys_sched_setaffinity(&[target, len_bytes, mask, ..]: &Arguments) -> Result<u
 }
 
 fn sys_sched_getaffinity(&[target, len_bytes, mask, ..]: &Arguments) -> Result<u64> {
+    // As in Linux the length in bits is a 32-bit number.
+    let has_bits = (len_bytes as u32).wrapping_mul(u8::BITS) > 0;
     let len_bytes = u64::from(len_bytes as u32);
-    if len_bytes < AFFINITY_LEN_BYTES || len_bytes % AFFINITY_LEN_BYTES != 0 {
+    if !has_bits || len_bytes < AFFINITY_LEN_BYTES || len_bytes % AFFINITY_LEN_BYTES != 0 {
         return Err(Errno::INVAL);
     }
     UserPointer::new(mask).write(any_thread_of(target)?.scheduling_policy().affinity)?;

@@ -106,12 +106,15 @@ fn sys_nanosleep(&[request, remaining, ..]: &Arguments) -> Result<u64> {
 }
 
 fn sys_clock_nanosleep(&[number, flags, request, remaining, ..]: &Arguments) -> Result<u64> {
-    let clock = Clock::from_number(number as i32)?;
-    clock.check_sleepable()?;
+    let number = number as i32;
+    if number >= 0 {
+        Clock::from_number(number)?.check_sleepable()?;
+    }
     let time_ns = read_timespec(request)?;
-    if (number as i32) < 0 && matches!(&clock, Clock::Thread(thread) if Arc::ptr_eq(thread, &current())) {
-        // Its own clock stands still while a thread sleeps.
-        return Err(Errno::INVAL);
+    let clock = Clock::from_number(number)?;
+    if matches!(&clock, Clock::Thread(thread) if Arc::ptr_eq(thread, &current())) {
+        // Its own clock stands still while a thread sleeps. The number for it is refused in other words than its encoding.
+        return Err(if number < 0 { Errno::INVAL } else { Errno::OPNOTSUPP });
     }
     if flags as u32 & sys::TIMER_ABSTIME != 0 {
         clocks::sleep_until(&clock, time_ns)

@@ -100,6 +100,7 @@ impl Clock {
     pub fn check_sleepable(&self) -> Result<()> {
         match self {
             Self::Real { coarse: true } | Self::Monotonic { coarse: true, .. } | Self::Monotonic { raw: true, .. } => Err(Errno::OPNOTSUPP),
+            Self::Thread(thread) if Arc::ptr_eq(thread, &current()) => Err(Errno::OPNOTSUPP),
             Self::Alarm { .. } if !current().credentials().capable(Capabilities::WAKE_ALARM) => Err(Errno::PERM),
             _ => Ok(()),
         }

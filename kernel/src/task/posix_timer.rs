@@ -162,7 +162,9 @@ pub(in crate::task) fn taken(process: &Arc<Process>, mut info: SignalInfo) -> Si
 
 /// `timer_create(2)`: the new timer's id.
 pub fn create(clock: Clock, notification: Option<Notification>) -> Result<i32> {
-    clock.check_sleepable()?;
+    if !matches!(clock, Clock::Thread(_)) {
+        clock.check_sleepable()?;
+    }
     let process = current().process.clone();
     let limit = process.limit(sys::RLIMIT_SIGPENDING);
     let mut all = process.posix_timers.lock();

@@ -3,6 +3,7 @@
 
 use super::{Key, MATCH_ANY, Waiter, dequeue, enqueue, take, update};
 use crate::errno::{Errno, Result};
+use crate::mm::user::UserPointer;
 use crate::task::wait_queue::{Deadline, WaitMode};
 use crate::task::{current, pid};
 use linux_raw_sys::general as sys;
@@ -56,16 +57,11 @@ fn attempt(address: u64, me: u32) -> Result<bool> {
 
 /// Hands the lock to who has waited longest, or leaves it free. `EPERM` if the caller does not have it.
 pub fn unlock(address: u64, private: bool) -> Result<u64> {
-    let key = Key::of(address, private)?;
     let me = current().pid().number();
-    let mut owned = false;
-    update(address, |old| {
-        owned = old & sys::FUTEX_TID_MASK == me;
-        None
-    })?;
-    if !owned {
+    if UserPointer::<u32>::new(address).read()? & sys::FUTEX_TID_MASK != me {
         return Err(Errno::PERM);
     }
+    let key = Key::of(address, private)?;
     let next = take(key, 1, MATCH_ANY).pop_front();
     let more = super::WAITERS.lock().contains_key(&key);
     let waiters = if more { sys::FUTEX_WAITERS } else { 0 };
