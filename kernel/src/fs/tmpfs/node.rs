@@ -274,7 +274,11 @@ impl InodeOps for Node {
         } else {
             None
         };
-        let taken = self.entries()?.lock().remove(old_name);
+        let left_behind = whiteout.is_some();
+        let taken = match whiteout {
+            Some(whiteout) => self.entries()?.lock().insert(old_name, whiteout),
+            None => self.entries()?.lock().remove(old_name),
+        };
         let replaced = new_node.entries()?.lock().insert(new_name, moved.clone());
         if let Some(victim) = victim {
             self.drop_name(new_dir, victim);
@@ -283,12 +287,10 @@ impl InodeOps for Node {
             add_links(old_dir, -1);
             add_links(new_dir, 1);
         }
-        let left_behind = whiteout.is_some();
-        let covered = whiteout.and_then(|whiteout| self.entries().ok().and_then(|entries| entries.lock().insert(old_name, whiteout)));
         entries_changed(old_dir, if left_behind { 0 } else { -1 });
         entries_changed(new_dir, if victim.is_some() { 0 } else { 1 });
         note_change(moved);
-        drop((taken, replaced, covered));
+        drop((taken, replaced));
         Ok(())
     }
 
