@@ -1,5 +1,5 @@
 //! What `pivot_root` must do: one test for each of the 19 cases that gVisor's `pivot_root.cc` has, under the case's name in
-//! snake case. What works is in `tests/changes.rs`, what is refused in `tests/refusals.rs`; this library has what both need.
+//! snake case. What works is in `tests/cases/changes.rs`, what is refused in `tests/cases/refusals.rs`; this library has what both need.
 //!
 //! Nothing is skipped for want of a capability: without root a case fails.
 

@@ -1,0 +1,4 @@
+//! The cases, in a module for each subject.
+
+mod changes;
+mod refusals;
