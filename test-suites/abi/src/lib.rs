@@ -12,6 +12,7 @@ pub mod elf;
 pub mod fault;
 pub mod guard;
 pub mod memory;
+pub mod mount_api;
 pub mod mountinfo;
 pub mod raw;
 pub mod signal;
