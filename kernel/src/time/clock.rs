@@ -28,7 +28,6 @@ struct Rates {
 static RATES: Once<Rates> = Once::new();
 /// Nanoseconds between the monotonic clock's zero and 1970.
 static REALTIME_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
-static REALTIME_CHANGES: SpinLock<u64> = SpinLock::new(0);
 
 /// Nanoseconds since boot (`CLOCK_MONOTONIC`, and `CLOCK_BOOTTIME`: nothing suspends). Before calibration it stands still.
 pub fn monotonic_ns() -> u64 {
@@ -52,12 +51,6 @@ pub fn realtime_to_monotonic_ns(realtime_ns: i128) -> u64 {
 pub fn set_realtime_ns(realtime_ns: i128) {
     let offset = realtime_ns - i128::from(monotonic_ns());
     REALTIME_OFFSET_NS.store(offset.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64, Ordering::Relaxed);
-    *REALTIME_CHANGES.lock() += 1;
-}
-
-/// How often the real-time clock was set: `TFD_TIMER_CANCEL_ON_SET` compares.
-pub fn realtime_changes() -> u64 {
-    *REALTIME_CHANGES.lock()
 }
 
 /// Ticks of the APIC timer in so many nanoseconds, at least 1.

@@ -4,7 +4,6 @@ mod access;
 mod limits;
 mod moves_and_binds;
 mod namespaces;
-mod overlay;
 mod propagation;
 mod refusals;
 mod slaves;
