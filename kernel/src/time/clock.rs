@@ -1,7 +1,7 @@
 //! Clocks: monotonic and real time. The processor's time-stamp counter counts; the timer chip of the PC tells how fast; the battery
 //! clock tells when it all began.
 
-use crate::sync::{Once, SpinLock};
+use crate::sync::Once;
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicI64, Ordering};
 use x86_64::instructions::port::Port;
