@@ -68,7 +68,7 @@ rows() {
             shows = kind
             if ($4 != "/") shows = shows " " $4
             printf "    %-6s %-6s %-26s %-18s%s\n", "#" $1, "#" $2, $5, shows, propagation
-        }' "/proc/$1/mountinfo" | sort -s -k 3,3
+        }' "/proc/$1/mountinfo" | sort -s -b -k 3,3
 }
 
 # table NAME PROCESS FOLDER: the same with a head line.

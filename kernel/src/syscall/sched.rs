@@ -27,6 +27,8 @@ pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_getcpu, "getcpu", sys_getcpu),
     Entry(sys::__NR_getpriority, "getpriority", sys_getpriority),
     Entry(sys::__NR_setpriority, "setpriority", sys_setpriority),
+    Entry(sys::__NR_ioprio_get, "ioprio_get", sys_ioprio_get),
+    Entry(sys::__NR_ioprio_set, "ioprio_set", sys_ioprio_set),
     Entry(sys::__NR_getrlimit, "getrlimit", sys_getrlimit),
     Entry(sys::__NR_setrlimit, "setrlimit", sys_setrlimit),
     Entry(sys::__NR_prlimit64, "prlimit64", sys_prlimit64),
@@ -178,6 +180,19 @@ fn sys_getpriority(&[kind, number, ..]: &Arguments) -> Result<u64> {
 
 fn sys_setpriority(&[kind, number, nice, ..]: &Arguments) -> Result<u64> {
     priority::set_nice(whose(kind, number)?, nice as i32).map(|()| 0)
+}
+
+/// `IOPRIO_WHO_PROCESS`, `PGRP` and `USER` are one more than `getpriority`'s.
+fn io_whose(kind: u64, number: u64) -> Result<priority::Whose> {
+    whose(u64::from((kind as u32).checked_sub(1).ok_or(Errno::INVAL)?), number)
+}
+
+fn sys_ioprio_get(&[kind, number, ..]: &Arguments) -> Result<u64> {
+    priority::io_priority_of(io_whose(kind, number)?).map(u64::from)
+}
+
+fn sys_ioprio_set(&[kind, number, io_priority, ..]: &Arguments) -> Result<u64> {
+    priority::set_io_priority(io_whose(kind, number)?, io_priority as u32).map(|()| 0)
 }
 
 fn write_limit(address: u64, limit: Limit) -> Result<()> {

@@ -146,6 +146,46 @@ fn set_nice_of(thread: &Thread, nice: i32) -> Result<()> {
     Ok(())
 }
 
+/// Where the class begins in an I/O priority (`ioprio_set(2)`).
+const IO_CLASS_SHIFT: u32 = 13;
+/// The class of who never set one (`IOPRIO_CLASS_BE`).
+const IO_CLASS_BEST_EFFORT: u32 = 2;
+/// Levels of the classes RT and BE.
+const IO_LEVELS: u32 = 8;
+
+/// `ioprio_get(2)`: of several, the most urgent; a thread that never set one says 0 for itself, and the default class's middle level in
+/// company.
+pub fn io_priority_of(whose: Whose) -> Result<u32> {
+    let alone = matches!(whose, Whose::Thread(_));
+    let threads = threads_of(whose)?;
+    let of = |thread: &Arc<Thread>| match u32::from(thread.policy.lock().io_priority) {
+        0 if !alone => (IO_CLASS_BEST_EFFORT << IO_CLASS_SHIFT) | (IO_LEVELS / 2),
+        priority => priority,
+    };
+    threads.iter().map(of).min().ok_or(Errno::SRCH)
+}
+
+/// `ioprio_set(2)`. `EINVAL` for an unknown class or level, `EPERM` for the class RT without a capability or for somebody else's thread.
+pub fn set_io_priority(whose: Whose, priority: u32) -> Result<()> {
+    let (class, level) = (priority >> IO_CLASS_SHIFT, priority & ((1 << IO_CLASS_SHIFT) - 1));
+    let mine = current().credentials();
+    match class {
+        1 if !mine.capable(Capabilities::SYS_ADMIN) && !mine.capable(Capabilities::SYS_NICE) => return Err(Errno::PERM),
+        1 | 2 if level < IO_LEVELS => {}
+        3 => {}
+        0 if level == 0 => {}
+        _ => return Err(Errno::INVAL),
+    }
+    for thread in threads_of(whose)? {
+        let theirs = thread.credentials().uid;
+        if theirs != mine.effective_uid && theirs != mine.uid && !mine.capable(Capabilities::SYS_NICE) {
+            return Err(Errno::PERM);
+        }
+        thread.policy.lock().io_priority = priority as u16;
+    }
+    Ok(())
+}
+
 /// `sched_setaffinity(2)`: processors that are not there are left out; `EINVAL` if none remains.
 pub fn set_affinity(thread: &Thread, mask: u64) -> Result<()> {
     let theirs = thread.credentials();

@@ -90,11 +90,13 @@ pub struct SchedulingPolicy {
     pub reset_on_fork: bool,
     /// The processors it may run on, as a mask.
     pub affinity: u64,
+    /// Class and level for block devices (`ioprio_set(2)`); 0 was never set. Kept and told: no device here has a queue.
+    pub io_priority: u16,
 }
 
 impl SchedulingPolicy {
     /// That of the first process.
-    pub const DEFAULT: Self = Self { policy: sys::SCHED_NORMAL, priority: 0, nice: 0, reset_on_fork: false, affinity: 1 };
+    pub const DEFAULT: Self = Self { policy: sys::SCHED_NORMAL, priority: 0, nice: 0, reset_on_fork: false, affinity: 1, io_priority: 0 };
 
     /// What `sched_rr_get_interval(2)` tells: 0 for a policy that has no slices.
     pub fn shown_slice_ns(self) -> u64 {
@@ -107,7 +109,7 @@ impl SchedulingPolicy {
             return self;
         }
         let policy = if matches!(self.policy, sys::SCHED_FIFO | sys::SCHED_RR) { sys::SCHED_NORMAL } else { self.policy };
-        Self { policy, priority: 0, nice: self.nice.max(0), reset_on_fork: false, affinity: self.affinity }
+        Self { policy, priority: 0, nice: self.nice.max(0), reset_on_fork: false, ..self }
     }
 
     /// Longer for lower nice values, as Linux's weights go: a factor of about 1.25 a step, here in halves and doubles.
