@@ -1,4 +1,4 @@
-//! fsopen, fspick, fsconfig: contexts in which a filesystem is put together or reconfigured, step by step (A11 to A16).
+//! fsopen, fspick, fsconfig: contexts in which a filesystem is put together or reconfigured, step by step (rules A11 to A16).
 
 use crate::errno::{Errno, Result};
 use crate::fs::mount::{self, REMOUNT_FLAGS};
@@ -73,7 +73,7 @@ pub fn open(name: &[u8]) -> Result<Arc<OpenFile>> {
     open_context(Phase::Parameters, file_system, subtype)
 }
 
-/// `fspick(2)`: a context for the superblock of the mount at `place`, whose root it must be (A18).
+/// `fspick(2)`: a context for the superblock of the mount at `place`, whose root it must be (rule A18).
 pub fn pick(place: &Path) -> Result<Arc<OpenFile>> {
     if !mount::is_mount_root(place) {
         return Err(Errno::INVAL);

@@ -192,7 +192,7 @@ pub fn unlink(directory_fd: i32, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// `rmdir(2)` (L18 for the odd names).
+/// `rmdir(2)` (rule L18 for the odd names).
 pub fn remove_directory(directory_fd: i32, name: &[u8]) -> Result<()> {
     let (parent, last) = walk::lookup_parent(directory_fd, name)?;
     match last.kind {
@@ -223,7 +223,7 @@ pub fn remove_directory(directory_fd: i32, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// `renameat2(2)`, the flags known to be `RENAME_*`. The order of errors is L15's.
+/// `renameat2(2)`, the flags known to be `RENAME_*`. The order of errors is that of rule L15.
 pub fn rename(old_fd: i32, old_name: &[u8], new_fd: i32, new_name: &[u8], flags: u32) -> Result<()> {
     let exchanges = flags & sys::RENAME_EXCHANGE != 0;
     let no_replace = flags & sys::RENAME_NOREPLACE != 0;

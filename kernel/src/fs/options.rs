@@ -1,4 +1,4 @@
-//! Mount options: splitting a data string, and the words that every filesystem understands (F8, A15).
+//! Mount options: splitting a data string, and the words that every filesystem understands (rules F8 and A15).
 
 use crate::errno::{Errno, Result};
 use crate::fs::superblock::FileSystemType;

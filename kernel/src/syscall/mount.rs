@@ -14,7 +14,7 @@ pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_pivot_root, "pivot_root", pivot_root),
 ];
 
-/// A string that may be NULL; at most 4095 characters, else `EINVAL` (F2).
+/// A string that may be NULL; at most 4095 characters, else `EINVAL` (rule F2).
 fn optional_string(address: u64) -> Result<Option<Vec<u8>>> {
     if address == 0 { Ok(None) } else { read_c_string(address, PAGE_SIZE_BYTES, Errno::INVAL).map(Some) }
 }
@@ -34,7 +34,7 @@ fn read_data(address: u64) -> Result<Vec<u8>> {
     Ok(data)
 }
 
-/// F1: the type, the source and the data are copied before the target is looked up.
+/// Rule F1: the type, the source and the data are copied before the target is looked up.
 fn mount_call(arguments: &Arguments) -> Result<u64> {
     let file_system = optional_string(arguments[2])?;
     let source = optional_string(arguments[0])?;

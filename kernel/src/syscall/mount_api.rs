@@ -32,6 +32,7 @@ const BINARY_MAX_BYTES: i32 = 1024 * 1024;
 /// Bytes of `struct mount_attr` as Linux 5.12 had it.
 const MOUNT_ATTR_BYTES: u64 = 32;
 
+/// Rule A1: flags, then the privilege that cloning takes, then the name.
 fn open_tree(arguments: &Arguments) -> Result<u64> {
     let flags = arguments[2] as u32;
     let known = sys::AT_EMPTY_PATH
@@ -79,6 +80,7 @@ fn move_mount(arguments: &Arguments) -> Result<u64> {
     if sets_group { mount::set_group(&from, &to) } else { mount::move_mount(&from, &to, beneath) }.map(|()| 0)
 }
 
+/// Rule A11, in its order.
 fn fsopen(arguments: &Arguments) -> Result<u64> {
     mount::require_admin("fsopen")?;
     let flags = arguments[1] as u32;
@@ -89,7 +91,7 @@ fn fsopen(arguments: &Arguments) -> Result<u64> {
     io::install(mount_context::open(&name)?, flags & sys::FSOPEN_CLOEXEC != 0)
 }
 
-/// The checks of A13 come before everything else, the descriptor's after the command's.
+/// The checks of rule A13 come before everything else, the descriptor's after the command's.
 fn fsconfig(arguments: &Arguments) -> Result<u64> {
     use sys::fsconfig_command as command_of;
     let (fd, command, key, value, auxiliary) = (arguments[0] as i32, arguments[1] as u32, arguments[2], arguments[3], arguments[4] as i32);
@@ -158,6 +160,7 @@ fn fsmount(arguments: &Arguments) -> Result<u64> {
     io::install(mounted, flags & sys::FSMOUNT_CLOEXEC != 0)
 }
 
+/// Rule A18, in its order.
 fn fspick(arguments: &Arguments) -> Result<u64> {
     mount::require_admin("fspick")?;
     let flags = arguments[2] as u32;

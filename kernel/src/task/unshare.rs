@@ -140,7 +140,7 @@ pub fn enter(namespace: &NamespaceHandle, wanted: u32) -> Result<()> {
     enter_all(core::slice::from_ref(namespace))
 }
 
-/// `setns(2)` with a pidfd: enters the namespaces of the given kinds of another process, all or none.
+/// `setns(2)` with a pidfd: enters the namespaces of the given kinds of another process, all or none (rule N11).
 pub fn enter_those_of(target: &Thread, flags: u32) -> Result<()> {
     if flags == 0 || flags & !(NAMESPACES | sys::CLONE_NEWUSER) != 0 {
         return Err(Errno::INVAL);

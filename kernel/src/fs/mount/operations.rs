@@ -57,7 +57,7 @@ pub struct MountCall {
     pub data: Vec<u8>,
 }
 
-/// `mount(2)` (F3 to F5).
+/// `mount(2)` (rules F3 to F5).
 pub fn mount(call: &MountCall) -> Result<()> {
     let target = walk::lookup(sys::AT_FDCWD, &call.target, LookupFlags::FOLLOW)?;
     let flags = if call.flags & MAGIC_MASK == MAGIC { call.flags & !MAGIC_MASK } else { call.flags };
@@ -114,7 +114,7 @@ fn remount_flags(flags: u32) -> RemountFlags {
     RemountFlags { flags: mount_flags(flags), keeps_atime: flags & atime == 0 }
 }
 
-/// A new mount of a filesystem (F7 to F12).
+/// A new mount of a filesystem (rules F7 to F12).
 fn new_mount(call: &MountCall, target: &Path, flags: u32) -> Result<()> {
     let name = call.file_system.as_deref().ok_or(Errno::INVAL)?;
     let name = core::str::from_utf8(name).map_err(|_| Errno::NODEV)?;
@@ -135,7 +135,8 @@ fn new_mount(call: &MountCall, target: &Path, flags: u32) -> Result<()> {
     as_caller(|caller| change(|forest| forest.new_mount(caller, &new, &at))).map(drop).map_err(refused("mount"))
 }
 
-/// Whether somebody may mount a type: those that are not for user namespaces need `CAP_SYS_ADMIN` in the first one (F7). `EPERM`.
+/// Whether somebody may mount a type: those that are not for user namespaces need `CAP_SYS_ADMIN` in the first one (rules F7 and N13).
+/// `EPERM`.
 pub fn require_mountable(file_system: &dyn FileSystemType, credentials: &Credentials) -> Result<()> {
     let allowed = if file_system.user_mountable() {
         credentials.capable_in(Capabilities::SYS_ADMIN, &credentials.user_namespace)

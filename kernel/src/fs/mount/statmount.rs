@@ -1,4 +1,5 @@
-//! `statmount(2)` and `listmount(2)`: mounts told one by one instead of in a table (X16).
+//! `statmount(2)` and `listmount(2)`: mounts told one by one instead of in a table. 6.6 has
+//! neither (rules A23 and X16); here they answer as in Linux 6.12.
 
 use super::{Forest, as_caller, current_namespace, forest, place, refused};
 use crate::errno::{Errno, Result};
