@@ -14,6 +14,11 @@ mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 hostname graft
 
+# The modules of a kernel that has what the suites need as modules.
+for module in /modules/*.ko; do
+    [ ! -e "$module" ] || insmod "$module"
+done
+
 for arguments in /suites/*.arguments; do
     binary=${arguments%.arguments}
     echo "graft-tools: begin ${binary##*/}"

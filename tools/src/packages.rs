@@ -93,6 +93,25 @@ impl PackageCache {
         bail!("{} holds no vmlinuz: remove {} and try again", boot.display(), unpacked.folder.display())
     }
 
+    /// A module of the real Linux kernel, decompressed, by its path below the kernel's `modules/<version>/kernel`, without `.xz`.
+    pub fn linux_module(&self, path: &str, progress: &dyn Fn(&str)) -> Result<Vec<u8>> {
+        let package = self.resolve_linux(progress)?;
+        self.download(std::slice::from_ref(&package), progress)?;
+        let folder = self.unpack(package, progress)?.folder.join("lib/modules");
+        let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+        for entry in entries {
+            let file = entry?.path().join("kernel").join(format!("{path}.xz"));
+            if file.is_file() {
+                let output = Command::new("xz").args(["--decompress", "--stdout"]).arg(&file).output().context("cannot run xz")?;
+                if !output.status.success() {
+                    bail!("xz cannot decompress {}", file.display());
+                }
+                return Ok(output.stdout);
+            }
+        }
+        bail!("{} holds no {path}.xz", folder.display())
+    }
+
     /// Finds the versions that apt would install on an empty system.
     ///
     /// The answer is kept, and holds until the package lists of the machine change.

@@ -138,6 +138,11 @@ pub fn run(workspace: &Workspace, kernel: Kernel, suites: &[Suite], filter: Opti
     let kernel_file = kernel.file(workspace, &|text| progress.say(text))?;
     let mut base = busybox_image(&packages, &|text| progress.say(text))?;
     base.file("init", 0o755, script(workspace, "tools/guest/suites-init.sh")?);
+    if kernel == Kernel::Linux {
+        // Debian's kernel has overlayfs as a module only; init loads what lies here.
+        let module = packages.linux_module("fs/overlayfs/overlay.ko", &|text| progress.say(text))?;
+        base.file("modules/overlay.ko", 0o644, module);
+    }
     let mut left: Vec<Tests> = suites.iter().map(|suite| Tests::of(suite, filter)).filter(|tests| !tests.names.is_empty()).collect();
     let total = left.iter().map(|tests| tests.names.len()).sum();
     let mut report = SuiteReport::default();

@@ -109,6 +109,12 @@ pub fn in_child(body: impl FnOnce()) {
     .join();
 }
 
+/// Says something past the harness, which keeps what a test that passes prints: above all that it found nothing to test.
+pub fn tell(text: &str) {
+    let line = format!("{text}\n");
+    let _ = crate::syscall!(SYS_write, 2, line.as_ptr(), line.len());
+}
+
 /// Ends the process at once.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: exit_group touches no memory.

@@ -86,7 +86,7 @@ fn on_root_fs() {
     in_mount_namespace(|| {
         // Only the first mount of all is its own parent; behind a switch_root it is out of sight.
         if !table().iter().any(|mount| mount.mount_point == "/" && mount.id == mount.parent) {
-            return eprintln!("not run: / is not the first root filesystem");
+            return abi::child::tell("not run: / is not the first root filesystem");
         }
         tmpfs_on("/tmp/n").forget();
         mkdir("/tmp/n/o");
