@@ -9,6 +9,7 @@ use crate::foreign::Foreign;
 use crate::kernel::Kernel;
 use crate::libtest::{Run, Verdict};
 use crate::progress::Progress;
+use crate::rules;
 use crate::suites::{self, workspace_packages};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
@@ -33,6 +34,7 @@ pub fn run(workspace: &Workspace, console: bool) -> Tally {
     let mut parts = Parts { workspace, progress: &progress, tally: Tally::default(), part: Vec::new() };
     parts.run("format", Parts::format);
     parts.run("lints", Parts::lints);
+    parts.run("rules", Parts::rules);
     parts.run("host tests", Parts::host_tests);
     parts.run("kernel", Parts::kernel);
     parts.run("boot", Parts::boot_checks);
@@ -102,6 +104,20 @@ impl Parts<'_> {
     fn lints(&mut self) -> Result<()> {
         self.command("cargo", &["clippy", "--workspace", "--exclude", "kernel", "--all-targets", "--", "-D", "warnings"])?;
         self.command("make", &["kernel-lints"])
+    }
+
+    /// Every rule of `semantics.md` is cited by code and by a test, and nothing else is cited.
+    fn rules(&mut self) -> Result<()> {
+        let findings = rules::check(self.workspace)?;
+        let parts = [
+            ("cited by code", findings.without_code),
+            ("cited by tests", findings.without_test),
+            ("no citation of no rule", findings.unknown),
+        ];
+        for (name, wrong) in parts {
+            self.verdict(name, (!wrong.is_empty()).then(|| format!("not so for {}", wrong.join(" "))));
+        }
+        Ok(())
     }
 
     /// The tests of every package that runs on the host: all but the kernel and what runs inside a guest.
