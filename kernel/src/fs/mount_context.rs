@@ -26,8 +26,8 @@ enum Phase {
     Mountable(ActiveSuperBlock),
     /// Parameters of an existing superblock are taken.
     ReconfigureParameters(ActiveSuperBlock),
-    /// Something went wrong: nothing is possible any more.
-    Failed,
+    /// Something went wrong: nothing is possible any more. A superblock that was to be reconfigured is still held.
+    Failed(Option<ActiveSuperBlock>),
 }
 
 struct State {
@@ -145,7 +145,7 @@ impl State {
                 Ok(())
             }
             Err(error) => {
-                self.phase = Phase::Failed;
+                self.phase = Phase::Failed(None);
                 Err(error)
             }
         }
@@ -158,7 +158,7 @@ impl State {
         let mask = (collected.set_flags | collected.cleared_flags) & REMOUNT_FLAGS;
         let result = mount::reconfigure(superblock, collected.set_flags, mask, &collected);
         if result.is_err() {
-            self.phase = Phase::Failed;
+            self.phase = Phase::Failed(Some(active.clone()));
         }
         result
     }
@@ -185,8 +185,8 @@ impl MountContext {
         let mut state = self.state.lock();
         let active = match &state.phase {
             Phase::Mountable(active) => active.clone(),
-            Phase::ReconfigureParameters(_) => return Err(Errno::BUSY),
-            Phase::Parameters | Phase::Failed => return Err(Errno::INVAL),
+            Phase::ReconfigureParameters(_) | Phase::Failed(Some(_)) => return Err(Errno::BUSY),
+            Phase::Parameters | Phase::Failed(None) => return Err(Errno::INVAL),
         };
         let made = make_mount(active.clone(), state.collected.source.as_deref())?;
         state.collected = Collected::default();
