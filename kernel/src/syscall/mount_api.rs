@@ -32,6 +32,9 @@ const BINARY_MAX_BYTES: i32 = 1024 * 1024;
 /// Bytes of `struct mount_attr` as Linux 5.12 had it.
 const MOUNT_ATTR_BYTES: u64 = 32;
 
+/// Unique ids of mounts are above this, so that those of mountinfo are not taken for them.
+const LAST_SMALL_ID: u64 = 1 << 31;
+
 /// Rule A1: flags, then the privilege that cloning takes, then the name.
 fn open_tree(arguments: &Arguments) -> Result<u64> {
     let flags = arguments[2] as u32;
@@ -210,7 +213,7 @@ fn read_request(address: u64) -> Result<Request> {
     let [_, mount, parameter] = UserPointer::<[u64; 3]>::new(address).read()?;
     let has_namespace = size_bytes >= sys::MNT_ID_REQ_SIZE_VER1;
     let namespace = if has_namespace { UserPointer::<u64>::new(address).at(3).read()? } else { 0 };
-    if spare != 0 { Err(Errno::INVAL) } else { Ok(Request { mount, parameter, namespace }) }
+    if spare != 0 || mount <= LAST_SMALL_ID { Err(Errno::INVAL) } else { Ok(Request { mount, parameter, namespace }) }
 }
 
 fn statmount(arguments: &Arguments) -> Result<u64> {
@@ -234,6 +237,9 @@ fn listmount(arguments: &Arguments) -> Result<u64> {
     }
     let count = usize::try_from(arguments[2]).map_err(|_| Errno::OVERFLOW)?;
     let request = read_request(arguments[0])?;
+    if (1..=LAST_SMALL_ID).contains(&request.parameter) {
+        return Err(Errno::INVAL);
+    }
     let ids = statmount::list(&request, count, flags & sys::LISTMOUNT_REVERSE != 0)?;
     UserPointer::<u64>::new(arguments[1]).write_slice(&ids)?;
     Ok(ids.len() as u64)

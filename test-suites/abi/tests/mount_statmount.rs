@@ -129,6 +129,7 @@ fn bad_requests_are_refused() {
             assert_errno!(asked(request(24, id - 1 + (1 << 60), 0), 16), ENOENT);
         }
         assert_errno!(Stat::of(ROOT, ALL).map(|_| ()), ENOENT);
+        assert_errno!(list(ROOT, 5, 10), EINVAL);
         let asked = request(24, id, ALL);
         assert_errno!(call(SYS_STATMOUNT, asked.as_ptr() as usize, 8, 4096, 0), EFAULT);
         assert_errno!(call(SYS_STATMOUNT, asked.as_ptr() as usize, space, 520, 0), EOVERFLOW);
