@@ -20,7 +20,6 @@ use core::sync::atomic::Ordering;
 use graft::flags::MountFlags;
 use graft::views::PathEnd;
 use graft::{MountId, NamespaceId, Place, Refusal};
-use linux_raw_sys::general as sys;
 
 pub use boot::{init, kernel_mount};
 pub use detached::{clone_tree, decode_attributes, decode_change, mount_context, set_attributes, set_group};
@@ -152,26 +151,8 @@ pub fn unique_id(mount: MountId) -> u64 {
 
 /// What `statfs(2)` tells of a mount and its superblock (W13).
 pub fn statistics_flags(path: &Path) -> u64 {
-    let flags = flags(path.mount());
     let superblock = superblock(path.mount()).map_or(0, |superblock| superblock.flags.load(Ordering::Relaxed));
-    // ro, sync and mand have the same bits here and in mount(2).
-    let mut shown = superblock & (sys::MS_RDONLY | sys::MS_SYNCHRONOUS | sys::MS_MANDLOCK);
-    let pairs = [
-        (MountFlags::RDONLY, 0x1),
-        (MountFlags::NOSUID, 0x2),
-        (MountFlags::NODEV, 0x4),
-        (MountFlags::NOEXEC, 0x8),
-        (MountFlags::NOATIME, 0x400),
-        (MountFlags::NODIRATIME, 0x800),
-        (MountFlags::RELATIME, 0x1000),
-        (MountFlags::NOSYMFOLLOW, 0x2000),
-    ];
-    for (flag, bit) in pairs {
-        if flags.contains(flag) {
-            shown |= bit;
-        }
-    }
-    u64::from(shown)
+    graft::views::statfs_bits(flags(path.mount()), graft::flags::SuperFlags::from_bits_truncate(superblock as _))
 }
 
 /// The superblock of a mount.
