@@ -2,7 +2,7 @@
 
 # Which kernel `make run`, `make debug` and `make suites` take: graft, linux; `make suites` also both.
 KERNEL ?= graft
-# Only the tests of `make suites` whose names contain this.
+# Only the tests of `make suites` whose names, or whose suites' names, contain this.
 FILTER ?=
 
 # What `make walk` walks, and how far `make bench` goes.

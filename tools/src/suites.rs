@@ -69,7 +69,7 @@ impl SuiteReport {
     }
 }
 
-/// Builds the test binaries of every package below `test-suites/`.
+/// Builds the test binaries of every package below `test-suites/` and `user/`.
 pub fn build(workspace: &Workspace) -> Result<Vec<Suite>> {
     let packages = suite_packages(workspace)?;
     let mut command = Command::new("cargo");
@@ -97,10 +97,11 @@ pub fn build(workspace: &Workspace) -> Result<Vec<Suite>> {
     Ok(suites)
 }
 
-/// The packages of the workspace that lie below `test-suites/`.
+/// The packages of the workspace that lie below `test-suites/` and `user/`.
 fn suite_packages(workspace: &Workspace) -> Result<Vec<String>> {
-    let folder = workspace.source("test-suites");
-    Ok(workspace_packages(workspace)?.into_iter().filter(|(_, manifest)| manifest.starts_with(&folder)).map(|(name, _)| name).collect())
+    let folders = ["test-suites", "user"].map(|name| workspace.source(name));
+    let within = |manifest: &PathBuf| folders.iter().any(|folder| manifest.starts_with(folder));
+    Ok(workspace_packages(workspace)?.into_iter().filter(|(_, manifest)| within(manifest)).map(|(name, _)| name).collect())
 }
 
 /// The packages of the workspace: name and manifest.
@@ -132,7 +133,7 @@ fn test_programs(messages: &str) -> Vec<(String, PathBuf)> {
     programs
 }
 
-/// Runs suites on a kernel. `filter` leaves only the tests whose names contain it.
+/// Runs suites on a kernel. `filter` leaves only the tests whose names, or whose suites' names, contain it.
 pub fn run(workspace: &Workspace, kernel: Kernel, suites: &[Suite], filter: Option<&str>, progress: &Progress) -> Result<SuiteReport> {
     let packages = PackageCache::open(workspace)?;
     let kernel_file = kernel.file(workspace, &|text| progress.say(text))?;
@@ -182,7 +183,8 @@ struct Tests<'a> {
 
 impl<'a> Tests<'a> {
     fn of(suite: &'a Suite, filter: Option<&str>) -> Self {
-        let names = suite.tests.iter().filter(|name| filter.is_none_or(|filter| name.contains(filter)));
+        let wanted = |name: &&String| filter.is_none_or(|filter| suite.name.contains(filter) || name.contains(filter));
+        let names = suite.tests.iter().filter(wanted);
         Self { suite, names: names.cloned().collect() }
     }
 }
