@@ -4,6 +4,7 @@
 //! into paths; `file` and `fd_table` are what programs hold.
 
 pub mod attributes;
+pub mod cgroupfs;
 pub mod dentry;
 pub mod devpts;
 pub mod devtmpfs;
@@ -54,7 +55,7 @@ pub use superblock::SuperBlock;
 
 /// Makes the filesystem types known.
 pub fn init() {
-    let types: [&'static dyn superblock::FileSystemType; 6] =
-        [&sysfs::TYPE, &tmpfs::Tmpfs, &procfs::TYPE, &devtmpfs::TYPE, &devpts::TYPE, &tmpfs::Ramfs];
+    let types: [&'static dyn superblock::FileSystemType; 7] =
+        [&sysfs::TYPE, &tmpfs::Tmpfs, &procfs::TYPE, &cgroupfs::TYPE, &devtmpfs::TYPE, &devpts::TYPE, &tmpfs::Ramfs];
     types.into_iter().for_each(registry::register);
 }

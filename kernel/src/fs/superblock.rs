@@ -33,6 +33,11 @@ pub trait FileSystemType: Send + Sync {
 
     /// Makes (or finds, O17) the superblock for the options, all of which passed `check_option`.
     fn get_tree(&self, request: &MountRequest) -> Result<Arc<SuperBlock>>;
+
+    /// What a new mount of an instance shows: its top, or for who sees less a directory in it.
+    fn top(&self, superblock: &SuperBlock) -> Result<Arc<Dentry>> {
+        superblock.root_dentry().ok_or(Errno::NODEV)
+    }
 }
 
 /// What a mount of a filesystem is asked for.
@@ -289,6 +294,11 @@ pub trait SuperBlockOps: Any + Send + Sync {
     /// A dentry's path for ROOT in mountinfo and for readlink of `/proc/PID/fd/N` where it is not made of names (`net:[4026…]`, `pipe:[17]`, `/memfd:x`).
     fn dentry_name(&self, dentry: &Dentry) -> Option<Vec<u8>> {
         None
+    }
+
+    /// Like [`Self::dentry_name`], for ROOT in mountinfo alone: where that depends on who looks.
+    fn shown_root(&self, dentry: &Dentry) -> Option<Vec<u8>> {
+        self.dentry_name(dentry)
     }
 
     /// `umount -f` (U3).

@@ -2,6 +2,7 @@
 
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
+use crate::fs::cgroupfs;
 use crate::fs::walk::LookupFlags;
 use crate::mm::USER_END;
 use crate::mm::user::{self, UserPointer};
@@ -60,7 +61,17 @@ fn sys_clone(&[flags, stack_pointer, parent_tid, child_tid, tls, _]: &Arguments)
     if flags & u64::from(sys::CLONE_PIDFD) != 0 && flags & u64::from(sys::CLONE_PARENT_SETTID) != 0 {
         return Err(Errno::INVAL);
     }
-    let request = CloneRequest { flags, pidfd: parent_tid, child_tid, parent_tid, exit_signal, stack_pointer, tls, set_tid: Vec::new() };
+    let request = CloneRequest {
+        flags,
+        pidfd: parent_tid,
+        child_tid,
+        parent_tid,
+        exit_signal,
+        stack_pointer,
+        tls,
+        set_tid: Vec::new(),
+        cgroup: None,
+    };
     clone::clone(&request).map(u64::from)
 }
 
@@ -90,11 +101,11 @@ fn sys_clone3(&[address, len_bytes, ..]: &Arguments) -> Result<u64> {
     for (word, from) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = from.iter().rev().fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
     }
-    clone::clone(&clone3_request(words)?).map(u64::from)
+    clone::clone(&clone3_request(words, len_bytes)?).map(u64::from)
 }
 
-fn clone3_request(words: [u64; CLONE_ARGS_WORDS]) -> Result<CloneRequest> {
-    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_bytes, tls, set_tid, set_tid_len, _cgroup] = words;
+fn clone3_request(words: [u64; CLONE_ARGS_WORDS], len_bytes: u64) -> Result<CloneRequest> {
+    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_bytes, tls, set_tid, set_tid_len, cgroup] = words;
     let known = u64::from(u32::MAX) | sys::CLONE_CLEAR_SIGHAND | sys::CLONE_INTO_CGROUP;
     let refused = u64::from(sys::CLONE_DETACHED | (sys::CSIGNAL & !sys::CLONE_NEWTIME));
     let has = |flag: u32| flags & u64::from(flag) != 0;
@@ -111,12 +122,15 @@ fn clone3_request(words: [u64; CLONE_ARGS_WORDS]) -> Result<CloneRequest> {
     {
         return Err(Errno::INVAL);
     }
-    if flags & sys::CLONE_INTO_CGROUP != 0 {
-        return Err(Errno::OPNOTSUPP);
+    let into_cgroup = flags & sys::CLONE_INTO_CGROUP != 0;
+    // The member is only there in the newest version of the structure.
+    if into_cgroup && (cgroup > i32::MAX as u64 || len_bytes < u64::from(sys::CLONE_ARGS_SIZE_VER2)) {
+        return Err(Errno::INVAL);
     }
     let set_tid = UserPointer::<u32>::new(set_tid).read_vec(set_tid_len as usize)?;
+    let cgroup = if into_cgroup { Some(cgroupfs::group_of(&*current().files().get(cgroup as i32)?)?) } else { None };
     let stack_pointer = stack + stack_bytes;
-    Ok(CloneRequest { flags, pidfd, child_tid, parent_tid, exit_signal: exit_signal as u32, stack_pointer, tls, set_tid })
+    Ok(CloneRequest { flags, pidfd, child_tid, parent_tid, exit_signal: exit_signal as u32, stack_pointer, tls, set_tid, cgroup })
 }
 
 fn sys_execve(&[name, argv, envp, ..]: &Arguments) -> Result<u64> {

@@ -3,6 +3,9 @@
 use crate::errno::{Errno, Result};
 use crate::mm::USER_END;
 use crate::mm::user::UserPointer;
+use crate::task::cgroup::Cgroup;
+use crate::task::cgroup::freezer;
+use crate::task::cgroup::membership::Arrival;
 use crate::task::pid::{Pid, PidNamespace};
 use crate::task::process::{Family, ProcessParts};
 use crate::task::scheduler::{self, KernelSide};
@@ -15,7 +18,7 @@ use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
 
 /// What a clone is asked for: the fields of `struct clone_args`, whichever call they came by.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[allow(missing_docs)]
 pub struct CloneRequest {
     pub flags: u64,
@@ -28,6 +31,8 @@ pub struct CloneRequest {
     pub tls: u64,
     /// Innermost namespace first.
     pub set_tid: Vec<u32>,
+    /// `CLONE_INTO_CGROUP`.
+    pub cgroup: Option<Arc<Cgroup>>,
 }
 
 impl CloneRequest {
@@ -58,10 +63,17 @@ pub fn clone(request: &CloneRequest) -> Result<u32> {
     let (namespaces, fs) = child_view(request, &parent, &credentials)?;
     check_set_tid(request, &namespaces)?;
     let id = Pid::allocate(&namespaces.pid_for_children, &request.set_tid)?;
+    let release = |_: &Errno| id.release_if_unused();
+    let arrival = Arrival::prepare(request.cgroup.as_ref(), request.has(sys::CLONE_THREAD)).inspect_err(release)?;
     super::views::count_fork();
-    let made = make_child(request, &parent, &id, credentials, namespaces, fs);
-    let child = made.inspect_err(|_| id.release_if_unused())?;
-    finish(request, &child, &id)
+    let made = make_child(request, &parent, &id, credentials, namespaces, fs, arrival.group().clone());
+    let child = made.inspect_err(release)?;
+    if parent.must_end() {
+        // Who kills a group must not miss a child that is on its way into it.
+        release(&Errno::INTR);
+        return Err(Errno::INTR);
+    }
+    finish(request, &child, &id, arrival)
 }
 
 /// The combinations that `clone(2)` refuses.
@@ -164,6 +176,7 @@ fn make_child(
     credentials: Arc<Credentials>,
     namespaces: Arc<Namespaces>,
     fs: Arc<crate::fs::FsContext>,
+    cgroup: Arc<Cgroup>,
 ) -> Result<Arc<Thread>> {
     let files = if request.has(sys::CLONE_FILES) { parent.files() } else { parent.files().duplicate()? };
     let kernel_side = KernelSide::new()?;
@@ -190,6 +203,7 @@ fn make_child(
         fs,
         files,
         namespaces,
+        cgroup,
         name: parent.raw_name(),
         user_context,
         kernel_side,
@@ -257,7 +271,7 @@ fn make_process(request: &CloneRequest, parent: &Arc<Thread>, id: &Arc<Pid>) -> 
 }
 
 /// From here on nothing fails but what the caller asked to be told: the child is linked in, its numbers are told, it starts.
-fn finish(request: &CloneRequest, child: &Arc<Thread>, id: &Arc<Pid>) -> Result<u32> {
+fn finish(request: &CloneRequest, child: &Arc<Thread>, id: &Arc<Pid>, arrival: Arrival) -> Result<u32> {
     let number = id.number();
     if request.has(sys::CLONE_PIDFD) {
         pidfd::install(id, false, UserPointer::new(request.pidfd)).inspect_err(|_| id.release_if_unused())?;
@@ -269,10 +283,11 @@ fn finish(request: &CloneRequest, child: &Arc<Thread>, id: &Arc<Pid>) -> Result<
     let done = request.has(sys::CLONE_VFORK).then(Arc::<Completion>::default);
     *child.vfork_done.lock() = done.clone();
     link(child, id);
+    arrival.enter(child);
     scheduler::launch(child, first_steps);
     if let Some(done) = done {
         // Only its own end lets the parent go on earlier; the child then runs on by itself.
-        let _ = done.wait(WaitMode::KILLABLE);
+        let _ = freezer::while_frozen(&current(), || done.wait(WaitMode::KILLABLE));
     }
     Ok(number)
 }

@@ -6,6 +6,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::mm::user::UserPointer;
+use crate::task::cgroup::membership;
 use crate::task::pid::PidNamespace;
 use crate::task::signal::{Signal, SignalInfo, send_to_process, stop};
 use crate::task::wait_queue::WaitMode;
@@ -78,6 +79,7 @@ fn finish(thread: &Arc<Thread>) {
         session::leave_terminal(process);
     }
     drop(thread.replace_namespaces(None));
+    membership::leave(thread);
     send_parent_death_signals(thread);
     if last {
         if process.id.is_namespace_init() {
@@ -244,6 +246,7 @@ fn leave_process(thread: &Arc<Thread>, last: bool) {
     if !thread.is_leader() {
         process.family.lock().threads.retain(|other| !Arc::ptr_eq(other, thread));
         pid.set_thread(None);
+        membership::release(thread);
     }
     process.thread_exits.wake_all();
     if !last {
@@ -279,5 +282,6 @@ pub(in crate::task) fn reap(process: &Arc<Process>) {
     session.leave_session(process);
     process.id.set_thread(None);
     process.id.set_process(None);
+    threads.iter().for_each(|thread| membership::release(thread));
     drop(threads);
 }

@@ -6,6 +6,7 @@ use crate::fs::open::{OpenHow, open};
 use crate::fs::walk::LookupFlags;
 use crate::fs::{FdTable, FsContext, OpenFlags, Path};
 use crate::mm::AddressSpace;
+use crate::task::cgroup::{Cgroup, membership};
 use crate::task::exec::arguments::{Arguments, Strings};
 use crate::task::exec::{self, Target};
 use crate::task::namespaces::MountNamespace;
@@ -73,6 +74,7 @@ fn make_first(root: Path, mounts: Arc<MountNamespace>) -> Result<Arc<Thread>> {
         fs: FsContext::new(root, UMASK),
         files: FdTable::new(),
         namespaces: Namespaces::initial(mounts),
+        cgroup: Cgroup::root().clone(),
         name: *b"swapper/0\0\0\0\0\0\0\0",
         user_context: UserContext::new(0, 0),
         kernel_side: KernelSide::new()?,
@@ -80,6 +82,7 @@ fn make_first(root: Path, mounts: Arc<MountNamespace>) -> Result<Arc<Thread>> {
         signals: ThreadSignals::default(),
         timer_slack_ns: TIMER_SLACK_NS,
     });
+    membership::enter_root(&thread);
     clone::link(&thread, &id);
     Ok(thread)
 }

@@ -2,6 +2,7 @@
 
 pub mod accounting;
 pub mod capability;
+pub mod cgroup;
 pub mod clocks;
 pub mod clone;
 pub mod credentials;
@@ -20,6 +21,7 @@ pub mod posix_timer;
 pub mod prctl;
 pub mod priority;
 pub mod process;
+pub mod return_work;
 pub mod rlimit;
 pub mod rseq;
 pub mod run;

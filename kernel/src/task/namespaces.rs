@@ -2,6 +2,7 @@
 
 use crate::sync::{Once, SpinLock};
 use crate::task::UserNamespace;
+use crate::task::cgroup::CgroupNamespace;
 use crate::task::pid::PidNamespace;
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -86,7 +87,7 @@ pub struct Namespaces {
     /// Network devices and sockets.
     pub network: Arc<PlainNamespace>,
     /// The root of the cgroup view.
-    pub cgroup: Arc<PlainNamespace>,
+    pub cgroup: Arc<CgroupNamespace>,
     /// Clock offsets.
     pub time: Arc<PlainNamespace>,
     /// Where children are made; the thread's own is that of its pid.
@@ -102,7 +103,7 @@ impl Namespaces {
             uts: UtsNamespace::initial(),
             ipc: plain(Kind::Ipc),
             network: plain(Kind::Network),
-            cgroup: plain(Kind::Cgroup),
+            cgroup: Arc::new(CgroupNamespace::initial()),
             time: plain(Kind::Time),
             pid_for_children: PidNamespace::initial(),
         })
@@ -190,6 +191,7 @@ pub enum NamespaceHandle {
     Uts(Arc<UtsNamespace>),
     User(Arc<UserNamespace>),
     Pid(Arc<PidNamespace>),
+    Cgroup(Arc<CgroupNamespace>),
     /// The kinds without content.
     Plain(Arc<PlainNamespace>),
 }
@@ -202,6 +204,7 @@ impl NamespaceHandle {
             Self::Uts(_) => Kind::Uts,
             Self::User(_) => Kind::User,
             Self::Pid(_) => Kind::Pid,
+            Self::Cgroup(_) => Kind::Cgroup,
             Self::Plain(namespace) => namespace.kind,
         }
     }
@@ -213,6 +216,7 @@ impl NamespaceHandle {
             Self::Uts(namespace) => namespace.inode_number,
             Self::User(namespace) => namespace.inode_number,
             Self::Pid(namespace) => namespace.inode_number,
+            Self::Cgroup(namespace) => namespace.inode_number,
             Self::Plain(namespace) => namespace.inode_number,
         }
     }
@@ -224,6 +228,7 @@ impl NamespaceHandle {
             Self::Uts(namespace) => namespace.owner.clone(),
             Self::User(namespace) => return namespace.parent.clone(),
             Self::Pid(namespace) => namespace.owner.clone(),
+            Self::Cgroup(namespace) => namespace.owner.clone(),
             Self::Plain(namespace) => namespace.owner.clone(),
         })
     }

@@ -6,8 +6,9 @@ use crate::mm::USER_END;
 use crate::mm::address_space::{Access, FaultError};
 use crate::syscall;
 use crate::task::signal::{self, Signal, SignalInfo};
-use crate::task::{Thread, current, exit, rseq, scheduler};
+use crate::task::{Thread, current, exit, return_work, rseq, scheduler};
 use alloc::boxed::Box;
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
 
 /// How an interrupted call goes on when `restart_syscall(2)` is made for it.
@@ -29,7 +30,11 @@ pub fn restart() -> Result<u64> {
 /// Runs the current thread until it ends.
 pub(in crate::task) fn run() -> ! {
     while !current().must_end() {
-        turn(&current());
+        if current().return_work.load(Ordering::Relaxed) != 0 {
+            return_work::see_to(&current());
+        } else {
+            turn(&current());
+        }
     }
     // No reference to the thread may be on this stack from here on: nobody would drop it.
     exit::finish_current()

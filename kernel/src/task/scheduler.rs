@@ -400,6 +400,9 @@ pub fn state_letter(thread: &Thread) -> char {
     if thread.process.signals.lock().stop.is_stopped() && thread.signals_stopped() {
         return 'T';
     }
+    if thread.frozen.load(Relaxed) && thread.return_work.load(Relaxed) & super::return_work::FREEZE != 0 {
+        return 'S';
+    }
     match thread.run_state.lock().sleeping {
         None => 'R',
         Some(mode) if mode.interruptible => 'S',

@@ -4,6 +4,7 @@ use crate::arch::UserContext;
 use crate::fs::{FdTable, FsContext};
 use crate::sync::SpinLock;
 use crate::task::accounting::ThreadTimes;
+use crate::task::cgroup::Cgroup;
 use crate::task::namespaces::{Kind, NamespaceHandle, PlainNamespace};
 use crate::task::pid::Pid;
 use crate::task::scheduler::{KernelSide, RunState, SchedulingPolicy};
@@ -27,6 +28,8 @@ pub struct Thread {
     fs: SpinLock<Option<Arc<FsContext>>>,
     files: SpinLock<Option<Arc<FdTable>>>,
     namespaces: SpinLock<Option<Arc<Namespaces>>>,
+    /// The control group that it is in, or was last in.
+    cgroup: SpinLock<Arc<Cgroup>>,
     name: SpinLock<[u8; NAME_LEN_BYTES]>,
     /// Registers of user mode. Locked by the thread itself while it is in user mode, so never by others.
     pub(in crate::task) user_context: SpinLock<UserContext>,
@@ -43,6 +46,10 @@ pub struct Thread {
     pub(in crate::task) dead: AtomicBool,
     /// It is stopped (job control).
     pub(in crate::task) stopped: AtomicBool,
+    /// What it must see to before it goes on in user mode (`return_work`).
+    pub(in crate::task) return_work: AtomicU32,
+    /// It stands still for its control group's sake, or as good as that.
+    pub(in crate::task) frozen: AtomicBool,
     /// `rseq(2)`.
     pub(in crate::task) restartable: SpinLock<Option<super::rseq::Registration>>,
     /// `set_tid_address`: cleared and woken at the end.
@@ -121,6 +128,7 @@ pub(in crate::task) struct ThreadParts {
     pub fs: Arc<FsContext>,
     pub files: Arc<FdTable>,
     pub namespaces: Arc<Namespaces>,
+    pub cgroup: Arc<Cgroup>,
     pub name: [u8; NAME_LEN_BYTES],
     pub user_context: UserContext,
     pub kernel_side: KernelSide,
@@ -140,6 +148,7 @@ impl Thread {
             fs: SpinLock::new(Some(parts.fs)),
             files: SpinLock::new(Some(parts.files)),
             namespaces: SpinLock::new(Some(parts.namespaces)),
+            cgroup: SpinLock::new(parts.cgroup),
             name: SpinLock::new(parts.name),
             user_context: SpinLock::new(parts.user_context),
             kernel_side: parts.kernel_side,
@@ -150,6 +159,8 @@ impl Thread {
             exiting: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            return_work: AtomicU32::new(0),
+            frozen: AtomicBool::new(false),
             restartable: SpinLock::new(None),
             clear_child_tid: AtomicU64::new(0),
             set_child_tid: AtomicU64::new(0),
@@ -242,6 +253,16 @@ impl Thread {
         core::mem::replace(&mut *self.namespaces.lock(), namespaces)
     }
 
+    /// Its control group; of a zombie the last one.
+    pub fn cgroup(&self) -> Arc<Cgroup> {
+        self.cgroup.lock().clone()
+    }
+
+    /// The old one is given back to be dropped where no lock is held.
+    pub(in crate::task) fn set_cgroup(&self, cgroup: Arc<Cgroup>) -> Arc<Cgroup> {
+        core::mem::replace(&mut *self.cgroup.lock(), cgroup)
+    }
+
     /// The name (`/proc/PID/comm`), without NUL.
     pub fn name(&self) -> alloc::vec::Vec<u8> {
         let name = *self.name.lock();
@@ -277,7 +298,7 @@ impl Thread {
             Kind::Uts => self.try_namespaces().map(|all| NamespaceHandle::Uts(all.uts.clone())),
             Kind::Ipc => plain(|all| &all.ipc),
             Kind::Network => plain(|all| &all.network),
-            Kind::Cgroup => plain(|all| &all.cgroup),
+            Kind::Cgroup => self.try_namespaces().map(|all| NamespaceHandle::Cgroup(all.cgroup.clone())),
             Kind::Time => plain(|all| &all.time),
         }
     }

@@ -7,6 +7,7 @@
 //! A test is first right on Linux 6.12; only then it is asked of another kernel.
 
 pub mod capability;
+pub mod cgroup;
 pub mod child;
 pub mod elf;
 pub mod fault;

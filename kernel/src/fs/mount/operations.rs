@@ -158,7 +158,7 @@ pub fn make_superblock(file_system: &'static dyn FileSystemType, request: &Mount
 
 /// A mount of a whole superblock, for graft.
 pub fn new_mount_of(superblock: ActiveSuperBlock, source: Option<&[u8]>, flags: MountFlags) -> Result<NewMount<KernelVfs>> {
-    let root = superblock.superblock().root_dentry().ok_or(Errno::NODEV)?;
+    let root = superblock.superblock().file_system.top(superblock.superblock())?;
     Ok(NewMount { superblock, root, source: source.map(Arc::from), flags })
 }
 

@@ -111,7 +111,7 @@ impl graft::Vfs for KernelVfs {
     }
 
     fn write_root(&self, root: &Self::Dentry, sink: &mut dyn Sink) -> Result<bool, OutOfMemory> {
-        let name: Option<Vec<u8>> = root.superblock.upgrade().and_then(|superblock| superblock.ops.dentry_name(root));
+        let name: Option<Vec<u8>> = root.superblock.upgrade().and_then(|superblock| superblock.ops.shown_root(root));
         match name {
             Some(name) => sink.put(&name).map(|()| true),
             None => Ok(false),

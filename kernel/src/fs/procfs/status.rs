@@ -327,9 +327,12 @@ pub(super) fn cpuset(_view: &View<'_>, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
-/// `cgroup`: the unified hierarchy, whose root everything is in.
-pub(super) fn cgroup(_view: &View<'_>, text: &mut Text) -> Result<()> {
-    put_line!(text, "0::/");
+/// `cgroup`: where the task is in the one hierarchy, as seen from the reader's cgroup namespace.
+pub(super) fn cgroup(view: &View<'_>, text: &mut Text) -> Result<()> {
+    let group = view.thread.cgroup();
+    put!(text, "0::");
+    text.bytes(&group.path_from(&crate::task::current().namespaces().cgroup.root));
+    put_line!(text, "{}", if group.is_dead() { " (deleted)" } else { "" });
     Ok(())
 }
 

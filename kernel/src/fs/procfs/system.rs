@@ -8,6 +8,8 @@ use crate::fs::generated::{Entry, Text};
 use crate::fs::{OpenFile, lock};
 use crate::task::accounting::TICK_NS;
 use crate::task::accounting::Usage;
+use crate::task::cgroup::Cgroup;
+use crate::task::cgroup::control::Controllers;
 use crate::task::load;
 use crate::task::pid::PidNamespace;
 use crate::task::uts::{OS_RELEASE, OS_VERSION};
@@ -161,9 +163,13 @@ pub(super) fn locks(_file: &OpenFile, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
-/// Controllers of cgroups: none.
+/// Controllers of cgroups: all in the hierarchy of version 2, whose number is 0.
 pub(super) fn cgroups(_file: &OpenFile, text: &mut Text) -> Result<()> {
     put_line!(text, "#subsys_name\thierarchy\tnum_cgroups\tenabled");
+    let groups = Cgroup::root().descendants() + 1;
+    for name in Controllers::all().names() {
+        put_line!(text, "{name}\t0\t{groups}\t1");
+    }
     Ok(())
 }
 

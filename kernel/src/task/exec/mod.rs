@@ -13,6 +13,7 @@ use crate::arch::UserContext;
 use crate::errno::{Errno, Result};
 use crate::fs::walk::LookupFlags;
 use crate::mm::AddressSpace;
+use crate::task::cgroup::membership;
 use crate::task::process::Image as ProcessImage;
 use crate::task::signal::Signal;
 use crate::task::thread::AlternateStack;
@@ -148,6 +149,9 @@ fn become_leader(thread: &Arc<Thread>) {
     let process = &thread.process;
     let old_leader = process.leader();
     process.family.lock().threads.retain(|other| Arc::ptr_eq(other, thread));
+    if let Some(old_leader) = &old_leader {
+        membership::release(old_leader);
+    }
     drop(old_leader);
     let old_pid = thread.set_pid(process.id.clone());
     process.id.set_thread(Some(thread));

@@ -5,7 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::task::pid::Pid;
 use crate::task::scheduler::wake_for_signal;
 use crate::task::user_namespace::OVERFLOW_ID;
-use crate::task::{Process, Thread, current};
+use crate::task::{Process, Thread, current, return_work};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
@@ -163,7 +163,7 @@ fn wants(thread: &Arc<Thread>, signal: Signal) -> bool {
 impl Thread {
     /// Whether something is there that the thread must see to before it goes on in user mode: a signal that it does not block, a stop, its end.
     pub fn has_signal(&self) -> bool {
-        if self.must_end() {
+        if self.must_end() || self.has_to_freeze() {
             return true;
         }
         let own = self.signals.lock();
@@ -171,6 +171,11 @@ impl Thread {
         let ready = own.pending.set().union(shared.pending.set()).minus(own.mask);
         let waited = own.pending.set().union(shared.pending.set()).intersection(own.waited_for);
         !ready.is_empty() || !waited.is_empty() || shared.stop.is_requested()
+    }
+
+    /// Whether its control group wants it to stand still, and it does not yet.
+    fn has_to_freeze(&self) -> bool {
+        self.return_work.load(Ordering::Relaxed) & return_work::FREEZE != 0 && !self.frozen.load(Ordering::Relaxed)
     }
 
     /// Whether the thread must end as soon as it can.

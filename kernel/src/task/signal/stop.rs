@@ -1,8 +1,9 @@
 //! Job control: processes that are stopped and continued.
 
 use super::{Signal, SignalSet};
+use crate::task::cgroup::freezer;
 use crate::task::wait_queue::WaitMode;
-use crate::task::{Process, Thread, wait};
+use crate::task::{Process, Thread, current, wait};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
@@ -108,10 +109,11 @@ pub(super) fn stop_if_requested(thread: &Thread) {
     }
     thread.stopped.store(true, Ordering::Relaxed);
     note_stopped(process);
-    let _ = process.stop_queue.wait_until(WaitMode::KILLABLE, || {
+    let continued = || {
         let requested = process.signals.lock().stop.is_requested();
         (!requested).then_some(())
-    });
+    };
+    let _ = freezer::while_frozen(&current(), || process.stop_queue.wait_until(WaitMode::KILLABLE, continued));
     thread.stopped.store(false, Ordering::Relaxed);
     process.signals.lock().stop.stopped_threads -= 1;
 }
