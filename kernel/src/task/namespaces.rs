@@ -1,5 +1,6 @@
 //! What a thread's view of the system is made of (`namespaces(7)`): `nsproxy` of Linux.
 
+use crate::net::NetworkNamespace;
 use crate::sync::{Once, SpinLock};
 use crate::task::UserNamespace;
 use crate::task::pid::PidNamespace;
@@ -84,7 +85,7 @@ pub struct Namespaces {
     /// System V and POSIX queues.
     pub ipc: Arc<PlainNamespace>,
     /// Network devices and sockets.
-    pub network: Arc<PlainNamespace>,
+    pub network: Arc<NetworkNamespace>,
     /// The root of the cgroup view.
     pub cgroup: Arc<PlainNamespace>,
     /// Clock offsets.
@@ -101,7 +102,7 @@ impl Namespaces {
             mount,
             uts: UtsNamespace::initial(),
             ipc: plain(Kind::Ipc),
-            network: plain(Kind::Network),
+            network: NetworkNamespace::initial(),
             cgroup: plain(Kind::Cgroup),
             time: plain(Kind::Time),
             pid_for_children: PidNamespace::initial(),
@@ -190,6 +191,7 @@ pub enum NamespaceHandle {
     Uts(Arc<UtsNamespace>),
     User(Arc<UserNamespace>),
     Pid(Arc<PidNamespace>),
+    Network(Arc<NetworkNamespace>),
     /// The kinds without content.
     Plain(Arc<PlainNamespace>),
 }
@@ -202,6 +204,7 @@ impl NamespaceHandle {
             Self::Uts(_) => Kind::Uts,
             Self::User(_) => Kind::User,
             Self::Pid(_) => Kind::Pid,
+            Self::Network(_) => Kind::Network,
             Self::Plain(namespace) => namespace.kind,
         }
     }
@@ -213,6 +216,7 @@ impl NamespaceHandle {
             Self::Uts(namespace) => namespace.inode_number,
             Self::User(namespace) => namespace.inode_number,
             Self::Pid(namespace) => namespace.inode_number,
+            Self::Network(namespace) => namespace.inode_number,
             Self::Plain(namespace) => namespace.inode_number,
         }
     }
@@ -224,6 +228,7 @@ impl NamespaceHandle {
             Self::Uts(namespace) => namespace.owner.clone(),
             Self::User(namespace) => return namespace.parent.clone(),
             Self::Pid(namespace) => namespace.owner.clone(),
+            Self::Network(namespace) => namespace.owner.clone(),
             Self::Plain(namespace) => namespace.owner.clone(),
         })
     }

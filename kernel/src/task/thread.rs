@@ -276,7 +276,7 @@ impl Thread {
             Kind::Mount => self.try_namespaces().map(|all| NamespaceHandle::Mount(all.mount.clone())),
             Kind::Uts => self.try_namespaces().map(|all| NamespaceHandle::Uts(all.uts.clone())),
             Kind::Ipc => plain(|all| &all.ipc),
-            Kind::Network => plain(|all| &all.network),
+            Kind::Network => self.try_namespaces().map(|all| NamespaceHandle::Network(all.network.clone())),
             Kind::Cgroup => plain(|all| &all.cgroup),
             Kind::Time => plain(|all| &all.time),
         }

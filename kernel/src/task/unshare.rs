@@ -3,6 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::FsContext;
 use crate::fs::mount;
+use crate::net::NetworkNamespace;
 use crate::task::credentials::securebits;
 use crate::task::namespaces::{Kind, NamespaceHandle, PlainNamespace};
 use crate::task::pid::PidNamespace;
@@ -61,11 +62,12 @@ pub(in crate::task) fn copy_namespaces(
         old.pid_for_children.clone()
     };
     let mount = if has(Kind::Mount) { mount::make_copy(&old.mount, owner.clone(), fs)? } else { old.mount.clone() };
+    let network = if has(Kind::Network) { NetworkNamespace::new(owner.clone()) } else { old.network.clone() };
     Ok(Arc::new(Namespaces {
         mount,
         uts,
         ipc: plain(Kind::Ipc, &old.ipc),
-        network: plain(Kind::Network, &old.network),
+        network,
         cgroup: plain(Kind::Cgroup, &old.cgroup),
         time: plain(Kind::Time, &old.time),
         pid_for_children,
@@ -191,13 +193,13 @@ fn enter_all(wanted: &[NamespaceHandle]) -> Result<()> {
             }
             _ if !may(&credentials) => return Err(Errno::PERM),
             NamespaceHandle::Uts(namespace) => namespaces.uts = namespace.clone(),
+            NamespaceHandle::Network(namespace) => namespaces.network = namespace.clone(),
             NamespaceHandle::Plain(namespace) => {
                 let slot = match namespace.kind {
                     Kind::Ipc => &mut namespaces.ipc,
-                    Kind::Network => &mut namespaces.network,
                     Kind::Cgroup => &mut namespaces.cgroup,
                     Kind::Time => &mut namespaces.time,
-                    Kind::Mount | Kind::Uts | Kind::User | Kind::Pid => return Err(Errno::INVAL),
+                    Kind::Mount | Kind::Uts | Kind::User | Kind::Pid | Kind::Network => return Err(Errno::INVAL),
                 };
                 if namespace.kind == Kind::Time && thread.process.threads().len() > 1 {
                     return Err(Errno::USERS);
