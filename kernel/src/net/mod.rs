@@ -11,6 +11,7 @@ pub mod loopback;
 pub mod namespace;
 pub mod routes;
 pub mod settings;
+pub mod tables;
 
 pub use loopback::{Address, Event, Loopback};
 pub use namespace::NetworkNamespace;
