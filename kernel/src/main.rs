@@ -9,6 +9,7 @@ mod dev;
 mod errno;
 mod fs;
 mod mm;
+mod net;
 mod sync;
 mod syscall;
 mod task;

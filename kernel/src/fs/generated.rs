@@ -159,6 +159,8 @@ pub enum Kind {
     Variable(&'static dyn Variable),
     /// A symbolic link.
     Link(&'static str),
+    /// A directory that makes its entries itself.
+    Made(fn() -> Arc<dyn InodeOps>),
 }
 
 /// How the tree takes permission bits and changes of them.
@@ -222,6 +224,11 @@ impl Entry {
         Self { name, mode: 0o777, kind: Kind::Link(target) }
     }
 
+    /// A directory that makes its entries itself.
+    pub const fn made(name: &'static str, make: fn() -> Arc<dyn InodeOps>) -> Self {
+        Self { name, mode: 0o555, kind: Kind::Made(make) }
+    }
+
     /// A file for root that is opened by a function of its own.
     pub const fn opened(name: &'static str, open: fn(OpenFlags) -> Result<Arc<dyn FileOps>>) -> Self {
         Self { name, mode: 0o400, kind: Kind::Opened(open) }
@@ -235,7 +242,7 @@ impl Entry {
     /// What `stat` shows.
     pub fn file_type(&self) -> FileType {
         match self.kind {
-            Kind::Directory(_) => FileType::Directory,
+            Kind::Directory(_) | Kind::Made(_) => FileType::Directory,
             Kind::Link(_) => FileType::Symlink,
             Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => FileType::Regular,
         }
@@ -251,13 +258,16 @@ impl Entry {
         let ops: Arc<dyn InodeOps> = match self.kind {
             Kind::Directory(entries) => Arc::new(TableDirectory { entries, policy }),
             Kind::Link(target) => Arc::new(FixedLink(target)),
+            Kind::Made(make) => make(),
             Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => Arc::new(TableFile { entry: self, policy }),
         };
-        let is_directory = matches!(self.kind, Kind::Directory(_));
+        let is_directory = self.file_type() == FileType::Directory;
         let mode = if is_directory && policy == Policy::Devices { self.mode | 0o200 } else { self.mode };
         let inode = make_inode(superblock, self.number(), self.file_type(), mode, ops);
-        if let Kind::Directory(entries) = self.kind {
-            inode.attributes.lock().links = if policy == Policy::Fixed { 1 } else { directory_links(entries) };
+        match self.kind {
+            _ if is_directory && policy == Policy::Fixed => inode.attributes.lock().links = 1,
+            Kind::Directory(entries) => inode.attributes.lock().links = directory_links(entries),
+            _ => {}
         }
         inode
     }

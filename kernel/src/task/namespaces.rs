@@ -1,5 +1,6 @@
 //! What a thread's view of the system is made of (`namespaces(7)`): `nsproxy` of Linux.
 
+use crate::net::NetworkNamespace;
 use crate::sync::{Once, SpinLock};
 use crate::task::UserNamespace;
 use crate::task::cgroup::CgroupNamespace;
@@ -85,7 +86,7 @@ pub struct Namespaces {
     /// System V and POSIX queues.
     pub ipc: Arc<PlainNamespace>,
     /// Network devices and sockets.
-    pub network: Arc<PlainNamespace>,
+    pub network: Arc<NetworkNamespace>,
     /// The root of the cgroup view.
     pub cgroup: Arc<CgroupNamespace>,
     /// Clock offsets.
@@ -102,8 +103,8 @@ impl Namespaces {
             mount,
             uts: UtsNamespace::initial(),
             ipc: plain(Kind::Ipc),
-            network: plain(Kind::Network),
             cgroup: Arc::new(CgroupNamespace::initial()),
+            network: NetworkNamespace::initial(),
             time: plain(Kind::Time),
             pid_for_children: PidNamespace::initial(),
         })
@@ -192,6 +193,7 @@ pub enum NamespaceHandle {
     User(Arc<UserNamespace>),
     Pid(Arc<PidNamespace>),
     Cgroup(Arc<CgroupNamespace>),
+    Network(Arc<NetworkNamespace>),
     /// The kinds without content.
     Plain(Arc<PlainNamespace>),
 }
@@ -205,6 +207,7 @@ impl NamespaceHandle {
             Self::User(_) => Kind::User,
             Self::Pid(_) => Kind::Pid,
             Self::Cgroup(_) => Kind::Cgroup,
+            Self::Network(_) => Kind::Network,
             Self::Plain(namespace) => namespace.kind,
         }
     }
@@ -217,6 +220,7 @@ impl NamespaceHandle {
             Self::User(namespace) => namespace.inode_number,
             Self::Pid(namespace) => namespace.inode_number,
             Self::Cgroup(namespace) => namespace.inode_number,
+            Self::Network(namespace) => namespace.inode_number,
             Self::Plain(namespace) => namespace.inode_number,
         }
     }
@@ -229,6 +233,7 @@ impl NamespaceHandle {
             Self::User(namespace) => return namespace.parent.clone(),
             Self::Pid(namespace) => namespace.owner.clone(),
             Self::Cgroup(namespace) => namespace.owner.clone(),
+            Self::Network(namespace) => namespace.owner.clone(),
             Self::Plain(namespace) => namespace.owner.clone(),
         })
     }

@@ -297,8 +297,8 @@ impl Thread {
             Kind::Mount => self.try_namespaces().map(|all| NamespaceHandle::Mount(all.mount.clone())),
             Kind::Uts => self.try_namespaces().map(|all| NamespaceHandle::Uts(all.uts.clone())),
             Kind::Ipc => plain(|all| &all.ipc),
-            Kind::Network => plain(|all| &all.network),
             Kind::Cgroup => self.try_namespaces().map(|all| NamespaceHandle::Cgroup(all.cgroup.clone())),
+            Kind::Network => self.try_namespaces().map(|all| NamespaceHandle::Network(all.network.clone())),
             Kind::Time => plain(|all| &all.time),
         }
     }

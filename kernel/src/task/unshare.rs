@@ -3,6 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::FsContext;
 use crate::fs::mount;
+use crate::net::NetworkNamespace;
 use crate::task::cgroup::CgroupNamespace;
 use crate::task::credentials::securebits;
 use crate::task::namespaces::{Kind, NamespaceHandle, PlainNamespace};
@@ -63,12 +64,13 @@ pub(in crate::task) fn copy_namespaces(
     };
     let cgroup = if has(Kind::Cgroup) { Arc::new(CgroupNamespace::new(owner.clone(), thread.cgroup())) } else { old.cgroup.clone() };
     let mount = if has(Kind::Mount) { mount::make_copy(&old.mount, owner.clone(), fs)? } else { old.mount.clone() };
+    let network = if has(Kind::Network) { NetworkNamespace::new(owner.clone()) } else { old.network.clone() };
     Ok(Arc::new(Namespaces {
         mount,
         uts,
         ipc: plain(Kind::Ipc, &old.ipc),
-        network: plain(Kind::Network, &old.network),
         cgroup,
+        network,
         time: plain(Kind::Time, &old.time),
         pid_for_children,
     }))
@@ -194,12 +196,12 @@ fn enter_all(wanted: &[NamespaceHandle]) -> Result<()> {
             _ if !may(&credentials) => return Err(Errno::PERM),
             NamespaceHandle::Uts(namespace) => namespaces.uts = namespace.clone(),
             NamespaceHandle::Cgroup(namespace) => namespaces.cgroup = namespace.clone(),
+            NamespaceHandle::Network(namespace) => namespaces.network = namespace.clone(),
             NamespaceHandle::Plain(namespace) => {
                 let slot = match namespace.kind {
                     Kind::Ipc => &mut namespaces.ipc,
-                    Kind::Network => &mut namespaces.network,
                     Kind::Time => &mut namespaces.time,
-                    Kind::Mount | Kind::Uts | Kind::User | Kind::Pid | Kind::Cgroup => return Err(Errno::INVAL),
+                    Kind::Mount | Kind::Uts | Kind::User | Kind::Pid | Kind::Network | Kind::Cgroup => return Err(Errno::INVAL),
                 };
                 if namespace.kind == Kind::Time && thread.process.threads().len() > 1 {
                     return Err(Errno::USERS);

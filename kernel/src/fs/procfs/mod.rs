@@ -10,6 +10,7 @@ mod links;
 mod memory;
 mod mounts;
 mod net;
+mod network;
 mod process;
 mod processor;
 mod root;
@@ -192,6 +193,8 @@ impl SuperBlockOps for ProcSuper {
     fn revalidate(&self, dentry: &Arc<Dentry>) -> bool {
         let Some(inode) = dentry.inode() else { return false };
         inode.downcast::<process::TaskNode>().is_none_or(process::TaskNode::is_alive)
+            && inode.downcast::<network::NetFile>().is_none_or(network::NetFile::is_current)
+            && inode.downcast::<sysctl::net::SettingFile>().is_none_or(sysctl::net::SettingFile::is_current)
             && inode.downcast::<links::DescriptorLink>().is_none_or(links::DescriptorLink::is_open)
     }
 

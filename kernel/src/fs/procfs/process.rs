@@ -2,8 +2,9 @@
 
 use super::descriptors::DescriptorDirectory;
 use super::links::{NamespaceDirectory, Place, PlaceLink};
+use super::network::NetDirectory;
 use super::threads::ThreadDirectory;
-use super::{Hiding, ProcSuper, access, memory, mounts, net, smaps, status};
+use super::{Hiding, ProcSuper, access, memory, mounts, smaps, status};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Content, GeneratedFile, Listing, Text, make_inode};
 use crate::fs::inode::AttributeChange;
@@ -91,7 +92,7 @@ static ENTRIES: &[TaskEntry] = &[
     entry("fd", 0o500, Kind::Directory(|id, scope| Arc::new(DescriptorDirectory::links(id, scope)))),
     entry("fdinfo", 0o555, Kind::Directory(|id, scope| Arc::new(DescriptorDirectory::information(id, scope)))),
     entry("ns", 0o511, Kind::Directory(|id, scope| Arc::new(NamespaceDirectory { id, scope }))),
-    entry("net", 0o555, Kind::Directory(|_, _| Arc::new(net::directory()))),
+    entry("net", 0o555, Kind::Directory(|id, _| Arc::new(NetDirectory { id }))),
     entry("environ", 0o400, Kind::File(memory::environ, Guard::AtOpen)),
     entry("auxv", 0o400, Kind::File(memory::auxv, Guard::AtOpen)),
     file("status", status::status),

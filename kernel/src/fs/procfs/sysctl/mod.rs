@@ -6,7 +6,7 @@
 mod files;
 pub mod kernel;
 mod memory;
-mod net;
+pub(super) mod net;
 mod user;
 
 use super::status::parse_number;
@@ -21,7 +21,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::directory("dev", &[]),
     Entry::directory("fs", files::ENTRIES),
     Entry::directory("kernel", kernel::ENTRIES),
-    Entry::directory("net", net::ENTRIES),
+    Entry::made("net", net::directory),
     Entry::directory("user", user::ENTRIES),
     Entry::directory("vm", memory::ENTRIES),
 ];

@@ -1,7 +1,7 @@
 //! Names of Unix sockets: paths, abstract names, and who is bound to what.
 //!
 //! A path leads to a socket inode, and the bound socket is found by that inode. Abstract names are a table of their own, one for each
-//! type of socket (a datagram socket and a stream socket may have the same abstract name).
+//! network namespace and type of socket (a datagram socket and a stream socket may have the same abstract name).
 
 use super::{Kind, UnixSocket};
 use crate::errno::{Errno, Result};
@@ -77,7 +77,15 @@ impl<'a> Name<'a> {
 
 type Table<K> = Lazy<SpinLock<BTreeMap<K, Weak<UnixSocket>>>>;
 
-static ABSTRACT: Table<(Kind, Vec<u8>)> = Lazy::new(|| SpinLock::new(BTreeMap::new()));
+static ABSTRACT: Table<AbstractKey> = Lazy::new(|| SpinLock::new(BTreeMap::new()));
+
+/// The network namespace by its cookie, the type, the name.
+type AbstractKey = (u64, Kind, Vec<u8>);
+
+fn abstract_key(socket: &UnixSocket, name: &[u8]) -> AbstractKey {
+    (socket.network.cookie, socket.kind, name.to_vec())
+}
+
 /// By the inode's address: the bound socket holds the inode, so the address stays its own.
 static BOUND_INODES: Table<usize> = Lazy::new(|| SpinLock::new(BTreeMap::new()));
 
@@ -100,7 +108,7 @@ pub(super) fn bind(socket: &Arc<UnixSocket>, name: &Name<'_>) -> Result<Arc<Addr
 
 fn enter_abstract(socket: &Arc<UnixSocket>, name: &[u8]) -> Result<Arc<Address>> {
     let mut table = ABSTRACT.lock();
-    let key = (socket.kind, name.to_vec());
+    let key = abstract_key(socket, name);
     if table.get(&key).is_some_and(|bound| bound.strong_count() > 0) {
         return Err(Errno::ADDRINUSE);
     }
@@ -123,20 +131,20 @@ fn bind_automatically(socket: &Arc<UnixSocket>) -> Result<Arc<Address>> {
 }
 
 /// The socket's name is free again. (The file of a path stays, as always.)
-pub(super) fn unbind(kind: Kind, address: &Address) {
+pub(super) fn unbind(socket: &UnixSocket, address: &Address) {
     match &address.place {
         Some((_, inode)) => BOUND_INODES.lock().remove(&Arc::as_ptr(inode).addr()),
-        None => ABSTRACT.lock().remove(&(kind, address.sun_path.clone())),
+        None => ABSTRACT.lock().remove(&abstract_key(socket, &address.sun_path)),
     };
 }
 
-/// The socket that a name leads to: `ECONNREFUSED` if nobody is bound to it, `EACCES` without write permission, `EPROTOTYPE` if it is of
+/// The socket that a name leads `from` to: `ECONNREFUSED` if nobody is bound to it, `EACCES` without write permission, `EPROTOTYPE` if it is of
 /// another type.
-pub(super) fn find(kind: Kind, name: &Name<'_>) -> Result<Arc<UnixSocket>> {
+pub(super) fn find(from: &UnixSocket, name: &Name<'_>) -> Result<Arc<UnixSocket>> {
     match name {
         Name::Automatic => Err(Errno::INVAL),
         Name::Abstract(name) => {
-            let found = ABSTRACT.lock().get(&(kind, name.to_vec())).and_then(Weak::upgrade);
+            let found = ABSTRACT.lock().get(&abstract_key(from, name)).and_then(Weak::upgrade);
             found.ok_or(Errno::CONNREFUSED)
         }
         Name::Path(path) => {
@@ -148,7 +156,7 @@ pub(super) fn find(kind: Kind, name: &Name<'_>) -> Result<Arc<UnixSocket>> {
             }
             let found = BOUND_INODES.lock().get(&Arc::as_ptr(&inode).addr()).and_then(Weak::upgrade);
             let found = found.ok_or(Errno::CONNREFUSED)?;
-            if found.kind == kind { Ok(found) } else { Err(Errno::PROTOTYPE) }
+            if found.kind == from.kind { Ok(found) } else { Err(Errno::PROTOTYPE) }
         }
     }
 }

@@ -35,7 +35,7 @@ impl UnixSocket {
         self.bind_for_credentials()?;
         let deadline = self.options.send_deadline();
         loop {
-            let listener = address::find(self.kind, &name)?;
+            let listener = address::find(self, &name)?;
             let full = {
                 let state = listener.state.lock();
                 match state.phase {
@@ -61,7 +61,7 @@ impl UnixSocket {
 
     fn enter_queue(&self, listener: &Arc<UnixSocket>) -> Result<()> {
         let this = self.strong()?;
-        let connection = UnixSocket::new(self.kind);
+        let connection = UnixSocket::new(self.kind, self.network.clone());
         let (address, listener_credentials) = {
             let state = listener.state.lock();
             (state.address.clone(), state.peer_credentials.clone())
@@ -119,7 +119,7 @@ impl UnixSocket {
         } else {
             let name = Name::parse(address)?;
             self.bind_for_credentials()?;
-            let other = address::find(self.kind, &name)?;
+            let other = address::find(self, &name)?;
             if !self.may_send_to(&other) {
                 return Err(Errno::PERM);
             }

@@ -2,6 +2,7 @@
 
 use super::{Phase, UnixSocket};
 use crate::fs::socket::SocketOps;
+use crate::net::NetworkNamespace;
 use crate::sync::SpinLock;
 use alloc::sync::{Arc, Weak};
 use alloc::{string::String, vec::Vec};
@@ -19,8 +20,8 @@ pub(super) fn note(socket: &Arc<UnixSocket>) {
     all.push(Arc::downgrade(socket));
 }
 
-/// Writes the table's lines, without its heading.
-pub fn list(out: &mut dyn Write) -> fmt::Result {
+/// Writes the lines of a namespace's sockets, without the table's heading.
+pub fn list(network: &NetworkNamespace, out: &mut dyn Write) -> fmt::Result {
     /// `SO_ACCEPTCON` of the flags column, and the states of the next but one.
     const LISTENS: u32 = 0x10000;
     const UNCONNECTED: u32 = 1;
@@ -31,7 +32,7 @@ pub fn list(out: &mut dyn Write) -> fmt::Result {
             let state = socket.state.lock();
             (state.phase, state.peer.is_some(), state.address.clone(), state.dead)
         };
-        if dead {
+        if dead || !core::ptr::eq(&*socket.network, network) {
             continue;
         }
         let flags = if matches!(phase, Phase::Listening { .. }) { LISTENS } else { 0 };

@@ -16,6 +16,7 @@ use super::message::UserCredentials;
 use super::{Incoming, Options, Outgoing, Shutdown, SocketOps};
 use crate::errno::{Errno, Result};
 use crate::fs::{OpenFile, PollEvents, PollTable};
+use crate::net::NetworkNamespace;
 use crate::sync::SpinLock;
 use crate::task::{SleepMutex, WaitQueue};
 use address::{Address, Name};
@@ -58,6 +59,8 @@ enum Phase {
 pub struct UnixSocket {
     this: Weak<UnixSocket>,
     kind: Kind,
+    /// Whose abstract names it knows.
+    network: Arc<NetworkNamespace>,
     options: Options,
     state: SpinLock<State>,
     /// One reader of a stream at a time, so that two do not share a packet.
@@ -105,7 +108,7 @@ impl UnixSocket {
             net::SOCK_SEQPACKET => Kind::SequencedPacket,
             _ => return Err(Errno::SOCKTNOSUPPORT),
         };
-        Ok(Self::new(kind))
+        Ok(Self::new(kind, crate::net::current()))
     }
 
     /// Two sockets connected to each other.
@@ -124,10 +127,11 @@ impl UnixSocket {
         Ok((first, second))
     }
 
-    fn new(kind: Kind) -> Arc<Self> {
+    fn new(kind: Kind, network: Arc<NetworkNamespace>) -> Arc<Self> {
         let socket = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             kind,
+            network,
             options: Options::default(),
             state: SpinLock::new(State {
                 phase: Phase::Closed,
@@ -221,7 +225,7 @@ impl UnixSocket {
         if let Some(address) = &address
             && owns_name
         {
-            address::unbind(self.kind, address);
+            address::unbind(self, address);
         }
         if let Some(peer) = peer.as_ref().and_then(Weak::upgrade)
             && self.kind.has_connections()
@@ -300,7 +304,7 @@ impl SocketOps for UnixSocket {
         if state.address.is_some() {
             // Another thread was quicker.
             drop(state);
-            address::unbind(self.kind, &address);
+            address::unbind(self, &address);
             return Err(Errno::INVAL);
         }
         state.address = Some(address);

@@ -132,7 +132,7 @@ impl UnixSocket {
         }
         let flight = Flight::depart(core::mem::take(&mut message.files))?;
         let other = match &name {
-            Some(name) => address::find(self.kind, name)?,
+            Some(name) => address::find(self, name)?,
             None => self.peer().ok_or_else(|| self.lost_peer())?,
         };
         let packet = self.packet(&other, body, message, flight)?;
