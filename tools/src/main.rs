@@ -12,10 +12,13 @@ use graft_tools::boot_time;
 use graft_tools::compare::{difference, guest_output};
 use graft_tools::demo;
 use graft_tools::foreign::Foreign;
-use graft_tools::kernel::{Kernel, Kernels};
+use graft_tools::kernel::{Kernel, Kernels, Place, Places};
 use graft_tools::progress::Progress;
 use graft_tools::rules;
-use graft_tools::suites;
+use graft_tools::suites::{
+    self,
+    table::{self, Column},
+};
 use graft_tools::testing;
 use graft_tools::walk;
 use graft_tools::workspace::Workspace;
@@ -86,11 +89,11 @@ enum Task {
         #[arg(long, default_value_t = 300)]
         limit: u64,
     },
-    /// Build the guest suites and run them in a guest.
+    /// Build the guest suites and run them: in a guest of either kernel, and on the host's own those that test mounts.
     Suites {
-        /// Which kernels.
+        /// On which kernels.
         #[arg(long, default_value = "graft")]
-        kernel: Kernels,
+        kernel: Places,
         /// Only tests whose names contain this.
         #[arg(long)]
         filter: Option<String>,
@@ -370,17 +373,27 @@ fn check_rules(workspace: &Workspace) -> Result<bool> {
     Ok(findings.is_clean())
 }
 
-fn run_suites(workspace: &Workspace, kernels: Kernels, filter: Option<&str>, console: bool) -> Result<bool> {
+fn run_suites(workspace: &Workspace, places: Places, filter: Option<&str>, console: bool) -> Result<bool> {
     let suites = suites::build(workspace)?;
-    let mut well = true;
-    for &kernel in kernels.list() {
+    let mut columns: Vec<Column> = Vec::new();
+    for &place in places.list() {
         let progress = Progress::new(console);
-        let report = suites::run(workspace, kernel, &suites, filter, &progress)?;
-        report.complaints().iter().for_each(|failure| progress.print(&format!("FAILED {failure}")));
-        progress.print(&format!("suites on {kernel}: {} passed, {} failed, {} left out", report.passed, report.failures(), report.ignored));
-        well &= report.failures() == 0 && report.passed > 0;
+        let mut report = suites::run(workspace, place, &suites, filter, &progress)?;
+        if place == Place::Guest(Kernel::Graft) {
+            columns.iter().for_each(|judge| report.hold_against(&judge.report));
+        }
+        report.complaints().iter().for_each(|failure| progress.print(&format!("FAILED on {place}: {failure}")));
+        columns.push(Column { place: table::title_of(workspace, place)?, report });
     }
-    Ok(well)
+    let cases = table::gvisor_cases(workspace)?;
+    let missing = table::missing_cases(&suites, &cases);
+    missing.iter().for_each(|case| println!("MISSING {case}"));
+    let file = workspace.product("suites.md")?;
+    std::fs::write(&file, table::full(&suites, &columns, &cases)).with_context(|| format!("cannot write {}", file.display()))?;
+    print!("{}", table::summary(&suites, &columns));
+    println!("every test: {}", file.display());
+    let well = |column: &Column| column.report.failures() == 0 && column.report.passed() > 0;
+    Ok(missing.is_empty() && columns.iter().all(well))
 }
 
 #[cfg(test)]

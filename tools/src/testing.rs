@@ -6,7 +6,7 @@ use crate::boot_checks;
 use crate::compare::difference;
 use crate::demo;
 use crate::foreign::Foreign;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Place};
 use crate::libtest::{Run, Verdict};
 use crate::progress::Progress;
 use crate::rules;
@@ -163,9 +163,9 @@ impl Parts<'_> {
     fn guest_suites(&mut self) -> Result<()> {
         self.progress.say("building the guest suites");
         let suites = suites::build(self.workspace)?;
-        match suites::run(self.workspace, Kernel::Graft, &suites, None, self.progress) {
+        match suites::run(self.workspace, Place::Guest(Kernel::Graft), &suites, None, self.progress) {
             Ok(report) => {
-                self.tally.passed += report.passed;
+                self.tally.passed += report.passed();
                 self.tally.failed += report.failures();
                 self.part.extend(report.complaints());
             }
