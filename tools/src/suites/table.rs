@@ -13,6 +13,9 @@ use std::fmt::Write;
 /// The list of gVisor's cases: package and test, a line each.
 const CASES: &str = "test-suites/gvisor-cases.txt";
 
+/// What stands where a package has no tests.
+const NOTHING: &str = "-";
+
 /// A place, and how the tests ended there.
 pub struct Column {
     /// Its name for people.
@@ -81,7 +84,10 @@ pub fn summary(suites: &[Suite], columns: &[Column]) -> String {
             let of_package = column.report.outcomes.iter().filter(|((suite, _), _)| packages.get(suite) == Some(&package));
             summarised(of_package.map(|(_, outcome)| outcome))
         });
-        lines.push([package.clone()].into_iter().chain(cells).collect());
+        let line: Vec<String> = [package.clone()].into_iter().chain(cells).collect();
+        if line[1..].iter().any(|cell| cell != NOTHING) {
+            lines.push(line);
+        }
     }
     aligned(&lines)
 }
@@ -90,7 +96,7 @@ pub fn summary(suites: &[Suite], columns: &[Column]) -> String {
 fn summarised<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
     let outcomes: Vec<&Outcome> = outcomes.collect();
     if outcomes.is_empty() {
-        return "-".to_owned();
+        return NOTHING.to_owned();
     }
     let passed = outcomes.iter().filter(|outcome| ***outcome == Outcome::Passed).count();
     let left_out = outcomes.iter().filter(|outcome| ***outcome == Outcome::LeftOut).count();
