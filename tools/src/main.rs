@@ -13,6 +13,7 @@ use graft_tools::compare::{difference, guest_output};
 use graft_tools::demo;
 use graft_tools::foreign::Foreign;
 use graft_tools::kernel::{Kernel, Kernels, Place, Places};
+use graft_tools::mutations::{self, Wish};
 use graft_tools::progress::Progress;
 use graft_tools::rules;
 use graft_tools::suites::{
@@ -129,6 +130,15 @@ enum Task {
     },
     /// Hold the rules of semantics.md against the code and the tests that cite them.
     Rules,
+    /// Break the kernel on purpose, in one place at a time, and see which of the tests about mounts notice.
+    Mutations {
+        /// Only the mutations whose names contain this.
+        #[arg(long)]
+        filter: Option<String>,
+        /// Run graft's own tests on the host too.
+        #[arg(long)]
+        host_tests: bool,
+    },
     /// Walk at random over mount operations on both kernels, and hold every step's answer and mount tables side by side.
     Walk {
         /// The seeds: `FIRST..LAST`, both included.
@@ -196,6 +206,7 @@ fn run(task: Task) -> Result<bool> {
         Task::BadInput { kernel } => show_verdicts(|progress| bad_input::run(&workspace, kernel, progress)),
         Task::BootTime { kernel } => show_boot_times(&workspace, kernel),
         Task::Rules => check_rules(&workspace),
+        Task::Mutations { filter, host_tests } => run_mutations(&workspace, &Wish { filter, host_tests }),
         Task::Walk { seeds, steps, script } => run_walk(&workspace, &seeds, steps, script),
         Task::Bench { largest, largest_graft } => run_bench(&workspace, largest, largest_graft.unwrap_or(largest)),
         Task::KernelFile { kernel } => {
@@ -279,6 +290,14 @@ fn run_demonstration(workspace: &Workspace, kernel: Kernel, debug: bool, shell: 
             Ok(false)
         }
     }
+}
+
+fn run_mutations(workspace: &Workspace, wish: &Wish) -> Result<bool> {
+    let progress = Progress::new(false);
+    let (file, complaints) = mutations::run(workspace, wish, &progress)?;
+    complaints.iter().for_each(|complaint| progress.print(&format!("FAILED {complaint}")));
+    progress.print(&format!("the table: {}", file.display()));
+    Ok(complaints.is_empty())
 }
 
 fn run_walk(workspace: &Workspace, seeds: &str, steps: usize, script: Option<PathBuf>) -> Result<bool> {

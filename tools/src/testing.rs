@@ -248,7 +248,7 @@ impl Parts<'_> {
 }
 
 /// How many tests passed in the output of `cargo test`, over all its programs, and the names of those that failed.
-fn count_host_tests(output: &str) -> (usize, Vec<String>) {
+pub(crate) fn count_host_tests(output: &str) -> (usize, Vec<String>) {
     let mut passed = 0;
     let mut failed = Vec::new();
     let mut run = Run::default();

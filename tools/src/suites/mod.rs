@@ -127,7 +127,7 @@ pub fn run(workspace: &Workspace, place: Place, suites: &[Suite], filter: Option
         Place::Host => Stage::host(workspace)?,
         Place::Guest(kernel) => {
             let file = kernel.file(workspace, &|text| progress.say(text))?;
-            Stage::guest(workspace, kernel, file, progress)?
+            Stage::guest(workspace, &kernel.to_string(), kernel, file, progress)?
         }
     };
     let wanted: Vec<Suite> = suites.iter().filter(|suite| place != Place::Host || suite.is_about_mounts()).cloned().collect();
@@ -161,7 +161,7 @@ pub fn run_on(stage: &Stage, suites: &[Suite], filter: Option<&str>, patience: P
 /// Shows which test is running.
 struct SuiteWatcher<'a> {
     progress: &'a Progress,
-    place: String,
+    place: &'a str,
     total: usize,
     done: usize,
     failed: usize,

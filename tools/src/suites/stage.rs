@@ -20,17 +20,19 @@ const SCRIPT: &str = "tools/guest/run-suites.sh";
 /// A place to run suites in, ready.
 pub struct Stage {
     workspace: Workspace,
+    /// For people, and in the names of its image and logs.
+    name: String,
     kind: Kind,
 }
 
 enum Kind {
-    Guest { kernel: Kernel, file: PathBuf, base: Image },
+    Guest { file: PathBuf, base: Image },
     Host,
 }
 
 impl Stage {
-    /// A guest of `kernel`, which lies in `file`.
-    pub fn guest(workspace: &Workspace, kernel: Kernel, file: PathBuf, progress: &Progress) -> Result<Self> {
+    /// A guest of `kernel`, which lies in `file`, under a name.
+    pub fn guest(workspace: &Workspace, name: &str, kernel: Kernel, file: PathBuf, progress: &Progress) -> Result<Self> {
         let packages = PackageCache::open(workspace)?;
         let mut base = busybox_image(&packages, &|text| progress.say(text))?;
         base.file("init", 0o755, script(workspace, "tools/guest/suites-init.sh")?);
@@ -40,7 +42,7 @@ impl Stage {
             let module = packages.linux_module("fs/overlayfs/overlay.ko", &|text| progress.say(text))?;
             base.file("modules/overlay.ko", 0o644, module);
         }
-        Ok(Self { workspace: workspace.clone(), kind: Kind::Guest { kernel, file, base } })
+        Ok(Self { workspace: workspace.clone(), name: name.to_owned(), kind: Kind::Guest { file, base } })
     }
 
     /// The host, whatever its kernel is.
@@ -48,23 +50,20 @@ impl Stage {
         let probe = private_namespaces().arg("true").output().context("cannot run unshare")?;
         let words = String::from_utf8_lossy(&probe.stderr).trim().to_owned();
         anyhow::ensure!(probe.status.success(), "this machine gives us no private mount namespace, which takes root: {words}");
-        Ok(Self { workspace: workspace.clone(), kind: Kind::Host })
+        Ok(Self { workspace: workspace.clone(), name: "host".to_owned(), kind: Kind::Host })
     }
 
     /// The name for people.
-    pub fn name(&self) -> String {
-        match &self.kind {
-            Kind::Guest { kernel, .. } => kernel.to_string(),
-            Kind::Host => "host".to_owned(),
-        }
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Runs the tests that are left; `all` if those are all. `attempt` numbers the logs.
     pub(super) fn run(&self, left: &[Tests], all: bool, attempt: usize, limits: Limits, watcher: &mut dyn Watcher) -> Result<Recording> {
         let closing = |line: &str| line.ends_with(CLOSING_LINE);
         let recording = match &self.kind {
-            Kind::Guest { kernel, file, base } => {
-                let initramfs = self.workspace.product(&format!("images/suites-{kernel}.cpio"))?;
+            Kind::Guest { file, base } => {
+                let initramfs = self.workspace.product(&format!("images/suites-{}.cpio", self.name))?;
                 suite_image(base, left, all).write(&initramfs, Compression::None)?;
                 let mut machine = Machine::new(file.clone(), Some(initramfs));
                 machine.arguments = "quiet".to_owned();
@@ -78,7 +77,7 @@ impl Stage {
                 watch(&mut command, limits, &closing, watcher).context("cannot run unshare")?
             }
         };
-        self.workspace.keep_log(&format!("suites-{}-{attempt}", self.name()), &recording.lines)?;
+        self.workspace.keep_log(&format!("suites-{}-{attempt}", self.name), &recording.lines)?;
         Ok(recording)
     }
 }
