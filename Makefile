@@ -1,6 +1,6 @@
 # The targets that people use. Each is thin: the work is done by cargo and by the host program in tools/.
 
-# Which kernel `make run`, `make debug` and `make suites` take: graft, linux; `make suites` also both.
+# Which kernel `make run`, `make debug` and `make suites` take: graft, linux; `make suites` also host, both (graft and linux), all.
 KERNEL ?= graft
 # Only the tests of `make suites` whose names, or whose suites' names, contain this.
 FILTER ?=
@@ -44,8 +44,8 @@ kernel-lints:
 debug: setup kernel ## boot the kernel halted, with a GDB stub, and say how to attach
 	@$(TOOLS) run --kernel $(KERNEL) --debug
 
-suites: setup ## run the guest suites (KERNEL=graft, linux or both; FILTER=part of a name)
-	@if [ "$(KERNEL)" != linux ]; then $(MAKE) --no-print-directory kernel; fi
+suites: setup ## run the guest suites (KERNEL=graft, linux, host, both or all; FILTER=part of a name)
+	@if [ "$(KERNEL)" != linux ] && [ "$(KERNEL)" != host ]; then $(MAKE) --no-print-directory kernel; fi
 	@$(TOOLS) suites --kernel $(KERNEL) $(if $(FILTER),--filter $(FILTER))
 
 boot-time: setup kernel ## how long both kernels take until init runs

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# Init of a guest that runs test suites: mounts what every Linux program expects, runs each binary below /suites with the
-# arguments beside it, says on the console where each begins and ends, and powers off.
+# Init of a guest that runs test suites: mounts what every Linux program expects, runs the binaries below /suites, and powers
+# off.
 export PATH=/usr/bin:/usr/sbin HOME=/root RUST_BACKTRACE=0
 
 mount -t proc proc /proc
@@ -19,12 +19,5 @@ for module in /modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module"
 done
 
-for arguments in /suites/*.arguments; do
-    binary=${arguments%.arguments}
-    echo "graft-tools: begin ${binary##*/}"
-    cd /tmp
-    xargs "$binary" < "$arguments"
-    echo "graft-tools: end ${binary##*/} $?"
-done
-echo "graft-tools: done"
+sh /run-suites /suites
 poweroff -f

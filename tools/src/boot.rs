@@ -142,24 +142,24 @@ impl Watcher for Unwatched {}
 ///
 /// `closing` tells the line with which the guest says that it has done all it should.
 pub fn boot(machine: &Machine, limits: Limits, closing: &dyn Fn(&str) -> bool, watcher: &mut dyn Watcher) -> Result<Recording> {
-    let mut command = machine.command();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run {}: run `tools/setup.sh`, which installs it", machine.qemu.display()))?;
-    let chunks = chunks_of(&mut child)?;
-    let recording = follow(&chunks, limits, closing, watcher);
-    // Harmless where QEMU has ended by itself.
-    let _ = child.kill();
-    let status = child.wait().context("cannot wait for QEMU")?;
-    let mut recording = recording.finish(status);
+    let missing = || format!("cannot run {}: run `tools/setup.sh`, which installs it", machine.qemu.display());
+    let mut recording = watch(&mut machine.command(), limits, closing, watcher).with_context(missing)?;
     if matches!(recording.end, End::Panic(_)) {
         let named = backtrace::named(&machine.kernel, &recording.lines);
         recording.lines.extend(named);
     }
     Ok(recording)
+}
+
+/// Runs a command and follows what it prints as [`boot`] does a machine's console.
+pub fn watch(command: &mut Command, limits: Limits, closing: &dyn Fn(&str) -> bool, watcher: &mut dyn Watcher) -> Result<Recording> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let chunks = chunks_of(&mut child)?;
+    let recording = follow(&chunks, limits, closing, watcher);
+    // Harmless where it has ended by itself.
+    let _ = child.kill();
+    let status = child.wait().context("cannot wait for a command")?;
+    Ok(recording.finish(status))
 }
 
 /// A thread for each of QEMU's outputs sends what it prints, in the pieces in which it comes.

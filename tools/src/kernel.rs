@@ -1,4 +1,4 @@
-//! The two kernels that a guest image is booted with.
+//! The kernels: the two that a guest image is booted with, and the host's own, which can run the suites too.
 
 use crate::packages::PackageCache;
 use crate::workspace::Workspace;
@@ -59,6 +59,54 @@ impl Kernels {
             Self::Graft => &[Kernel::Graft],
             Self::Linux => &[Kernel::Linux],
             Self::Both => &[Kernel::Linux, Kernel::Graft],
+        }
+    }
+}
+
+/// Where a suite can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a guest of this kernel.
+    Guest(Kernel),
+    /// In a private mount namespace of the host.
+    Host,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Guest(kernel) => kernel.fmt(formatter),
+            Self::Host => formatter.write_str("host"),
+        }
+    }
+}
+
+/// Where to run suites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Places {
+    /// On ours.
+    Graft,
+    /// On a real Linux in a guest.
+    Linux,
+    /// On the host's own kernel, in a private mount namespace.
+    Host,
+    /// On a real Linux in a guest, then on ours.
+    Both,
+    /// On all three.
+    All,
+}
+
+impl Places {
+    /// The places that are meant, ours last: whoever is first is the judge.
+    pub fn list(self) -> &'static [Place] {
+        const GRAFT: Place = Place::Guest(Kernel::Graft);
+        const LINUX: Place = Place::Guest(Kernel::Linux);
+        match self {
+            Self::Graft => &[GRAFT],
+            Self::Linux => &[LINUX],
+            Self::Host => &[Place::Host],
+            Self::Both => &[LINUX, GRAFT],
+            Self::All => &[Place::Host, LINUX, GRAFT],
         }
     }
 }

@@ -18,6 +18,7 @@
 //! | where do our own guest programs come from? | [`programs`] |
 //! | how long until init runs? | [`boot_time`] |
 //! | which rules have neither code nor test? | [`rules`] |
+//! | do the tests see a broken kernel? | [`mutations`] |
 //! | what did the tests say? | [`libtest`], [`suites`] |
 //! | does everything hold? | [`testing`] |
 //! | what does a person who waits see? | [`progress`] |
@@ -36,6 +37,7 @@ pub mod guest;
 pub mod image;
 pub mod kernel;
 pub mod libtest;
+pub mod mutations;
 pub mod packages;
 pub mod programs;
 pub mod progress;

@@ -12,7 +12,7 @@ pub enum Verdict {
     Passed,
     /// It failed.
     Failed,
-    /// The harness left it out.
+    /// The harness left it out, or it said that it found nothing to test here.
     Ignored,
 }
 
@@ -28,7 +28,12 @@ pub struct Run {
     /// Whether the summary came: the binary ran to its end.
     pub finished: bool,
     in_failures: bool,
+    /// The pending test has said that it does not run here.
+    not_run: bool,
 }
+
+/// How a test says that it finds nothing to test where it runs, before it passes.
+const NOT_RUN: &str = "not run: ";
 
 impl Run {
     /// Takes the next line of output.
@@ -45,21 +50,24 @@ impl Run {
             self.in_failures = !self.in_failures;
         } else if self.in_failures {
             self.failures.push(line.to_owned());
-        } else if let Some(name) = self.pending.clone()
-            && let Some(verdict) = verdict_at_end(line)
-        {
-            self.end(name, verdict);
+        } else if let Some(name) = self.pending.clone() {
+            self.not_run |= line.contains(NOT_RUN);
+            if let Some(verdict) = verdict_at_end(line) {
+                self.end(name, verdict);
+            }
         }
     }
 
     fn begin(&mut self, name: &str, rest: &str) {
         self.pending = Some(name.to_owned());
+        self.not_run = rest.contains(NOT_RUN);
         if let Some(verdict) = verdict_of(rest.split(',').next().unwrap_or_default()).or_else(|| verdict_at_end(rest)) {
             self.end(name.to_owned(), verdict);
         }
     }
 
     fn end(&mut self, name: String, verdict: Verdict) {
+        let verdict = if self.not_run && verdict == Verdict::Passed { Verdict::Ignored } else { verdict };
         self.verdicts.insert(name, verdict);
         self.pending = None;
     }
@@ -128,6 +136,14 @@ mod tests {
         assert_eq!(run.verdicts["two"], Verdict::Failed);
         assert_eq!(run.verdicts.get("three"), None);
         assert_eq!(run.verdicts["four"], Verdict::Failed);
+    }
+
+    #[test]
+    fn a_test_that_finds_nothing_to_test_has_not_passed() {
+        let run = run("test one ... not run: no such device\nok\ntest two ... ok\ntest three ... not run: so\nFAILED");
+        assert_eq!(run.verdicts["one"], Verdict::Ignored);
+        assert_eq!(run.verdicts["two"], Verdict::Passed);
+        assert_eq!(run.verdicts["three"], Verdict::Failed);
     }
 
     #[test]

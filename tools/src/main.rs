@@ -12,10 +12,14 @@ use graft_tools::boot_time;
 use graft_tools::compare::{difference, guest_output};
 use graft_tools::demo;
 use graft_tools::foreign::Foreign;
-use graft_tools::kernel::{Kernel, Kernels};
+use graft_tools::kernel::{Kernel, Kernels, Place, Places};
+use graft_tools::mutations::{self, Wish};
 use graft_tools::progress::Progress;
 use graft_tools::rules;
-use graft_tools::suites;
+use graft_tools::suites::{
+    self,
+    table::{self, Column},
+};
 use graft_tools::testing;
 use graft_tools::walk;
 use graft_tools::workspace::Workspace;
@@ -86,11 +90,11 @@ enum Task {
         #[arg(long, default_value_t = 300)]
         limit: u64,
     },
-    /// Build the guest suites and run them in a guest.
+    /// Build the guest suites and run them: in a guest of either kernel, and on the host's own those that test mounts.
     Suites {
-        /// Which kernels.
+        /// On which kernels.
         #[arg(long, default_value = "graft")]
-        kernel: Kernels,
+        kernel: Places,
         /// Only tests whose names contain this.
         #[arg(long)]
         filter: Option<String>,
@@ -126,6 +130,15 @@ enum Task {
     },
     /// Hold the rules of semantics.md against the code and the tests that cite them.
     Rules,
+    /// Break the kernel on purpose, in one place at a time, and see which of the tests about mounts notice.
+    Mutations {
+        /// Only the mutations whose names contain this.
+        #[arg(long)]
+        filter: Option<String>,
+        /// Run graft's own tests on the host too.
+        #[arg(long)]
+        host_tests: bool,
+    },
     /// Walk at random over mount operations on both kernels, and hold every step's answer and mount tables side by side.
     Walk {
         /// The seeds: `FIRST..LAST`, both included.
@@ -193,6 +206,7 @@ fn run(task: Task) -> Result<bool> {
         Task::BadInput { kernel } => show_verdicts(|progress| bad_input::run(&workspace, kernel, progress)),
         Task::BootTime { kernel } => show_boot_times(&workspace, kernel),
         Task::Rules => check_rules(&workspace),
+        Task::Mutations { filter, host_tests } => run_mutations(&workspace, &Wish { filter, host_tests }),
         Task::Walk { seeds, steps, script } => run_walk(&workspace, &seeds, steps, script),
         Task::Bench { largest, largest_graft } => run_bench(&workspace, largest, largest_graft.unwrap_or(largest)),
         Task::KernelFile { kernel } => {
@@ -276,6 +290,14 @@ fn run_demonstration(workspace: &Workspace, kernel: Kernel, debug: bool, shell: 
             Ok(false)
         }
     }
+}
+
+fn run_mutations(workspace: &Workspace, wish: &Wish) -> Result<bool> {
+    let progress = Progress::new(false);
+    let (file, complaints) = mutations::run(workspace, wish, &progress)?;
+    complaints.iter().for_each(|complaint| progress.print(&format!("FAILED {complaint}")));
+    progress.print(&format!("the table: {}", file.display()));
+    Ok(complaints.is_empty())
 }
 
 fn run_walk(workspace: &Workspace, seeds: &str, steps: usize, script: Option<PathBuf>) -> Result<bool> {
@@ -370,17 +392,27 @@ fn check_rules(workspace: &Workspace) -> Result<bool> {
     Ok(findings.is_clean())
 }
 
-fn run_suites(workspace: &Workspace, kernels: Kernels, filter: Option<&str>, console: bool) -> Result<bool> {
+fn run_suites(workspace: &Workspace, places: Places, filter: Option<&str>, console: bool) -> Result<bool> {
     let suites = suites::build(workspace)?;
-    let mut well = true;
-    for &kernel in kernels.list() {
+    let mut columns: Vec<Column> = Vec::new();
+    for &place in places.list() {
         let progress = Progress::new(console);
-        let report = suites::run(workspace, kernel, &suites, filter, &progress)?;
-        report.complaints().iter().for_each(|failure| progress.print(&format!("FAILED {failure}")));
-        progress.print(&format!("suites on {kernel}: {} passed, {} failed, {} left out", report.passed, report.failures(), report.ignored));
-        well &= report.failures() == 0 && report.passed > 0;
+        let mut report = suites::run(workspace, place, &suites, filter, &progress)?;
+        if place == Place::Guest(Kernel::Graft) {
+            columns.iter().for_each(|judge| report.hold_against(&judge.report));
+        }
+        report.complaints().iter().for_each(|failure| progress.print(&format!("FAILED on {place}: {failure}")));
+        columns.push(Column { place: table::title_of(workspace, place)?, report });
     }
-    Ok(well)
+    let cases = table::gvisor_cases(workspace)?;
+    let missing = if filter.is_none() { table::missing_cases(&suites, &cases) } else { Vec::new() };
+    missing.iter().for_each(|case| println!("MISSING {case}"));
+    let file = workspace.product("suites.md")?;
+    std::fs::write(&file, table::full(&suites, &columns, &cases)).with_context(|| format!("cannot write {}", file.display()))?;
+    print!("{}", table::summary(&suites, &columns));
+    println!("every test: {}", file.display());
+    let well = |column: &Column| column.report.failures() == 0 && column.report.passed() > 0;
+    Ok(missing.is_empty() && columns.iter().all(well))
 }
 
 #[cfg(test)]

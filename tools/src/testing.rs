@@ -6,11 +6,11 @@ use crate::boot_checks;
 use crate::compare::difference;
 use crate::demo;
 use crate::foreign::Foreign;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Place};
 use crate::libtest::{Run, Verdict};
 use crate::progress::Progress;
 use crate::rules;
-use crate::suites::{self, workspace_packages};
+use crate::suites::{self, is_for_guests, workspace_packages};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use std::process::{Command, Output};
@@ -122,10 +122,9 @@ impl Parts<'_> {
 
     /// The tests of every package that runs on the host: all but the kernel and what runs inside a guest.
     fn host_tests(&mut self) -> Result<()> {
-        let guest_folder = self.workspace.source("test-suites");
         let mut arguments = vec!["test".to_owned(), "--no-fail-fast".to_owned()];
         for (name, manifest) in workspace_packages(self.workspace)? {
-            if name != "kernel" && !manifest.starts_with(&guest_folder) {
+            if name != "kernel" && !is_for_guests(self.workspace, &manifest) {
                 arguments.extend(["--package".to_owned(), name]);
             }
         }
@@ -163,9 +162,9 @@ impl Parts<'_> {
     fn guest_suites(&mut self) -> Result<()> {
         self.progress.say("building the guest suites");
         let suites = suites::build(self.workspace)?;
-        match suites::run(self.workspace, Kernel::Graft, &suites, None, self.progress) {
+        match suites::run(self.workspace, Place::Guest(Kernel::Graft), &suites, None, self.progress) {
             Ok(report) => {
-                self.tally.passed += report.passed;
+                self.tally.passed += report.passed();
                 self.tally.failed += report.failures();
                 self.part.extend(report.complaints());
             }
@@ -248,7 +247,7 @@ impl Parts<'_> {
 }
 
 /// How many tests passed in the output of `cargo test`, over all its programs, and the names of those that failed.
-fn count_host_tests(output: &str) -> (usize, Vec<String>) {
+pub(crate) fn count_host_tests(output: &str) -> (usize, Vec<String>) {
     let mut passed = 0;
     let mut failed = Vec::new();
     let mut run = Run::default();

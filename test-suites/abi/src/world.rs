@@ -123,6 +123,14 @@ pub fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("reading {path}: {error}"))
 }
 
+/// Major and minor number of the kernel's release: some versions of Linux differ where a rule says so.
+#[track_caller]
+pub fn kernel_release() -> (u32, u32) {
+    let release = read("/proc/sys/kernel/osrelease");
+    let mut numbers = release.split('.').map(|number| number.parse().expect("a number"));
+    (numbers.next().expect("a major number"), numbers.next().expect("a minor number"))
+}
+
 /// Whether the path leads to something.
 pub fn exists(path: &str) -> bool {
     std::fs::symlink_metadata(path).is_ok()

@@ -67,15 +67,25 @@ fn nanosleep_sleeps_at_least_as_long_as_asked() {
     assert_errno!(syscall!(SYS_nanosleep, 0x10usize, 0usize), EFAULT);
 }
 
+/// Sleeps until `clock` shows `wanted`, and checks that it does then. However loaded the machine is, only a clock that was set meanwhile,
+/// as against the monotonic one, may show less.
+fn sleep_until(clock: i32, wanted: Duration) {
+    let distance = || now(clock).as_nanos() as i128 - now(CLOCK_MONOTONIC).as_nanos() as i128;
+    let before = distance();
+    let deadline = timespec(wanted);
+    assert_eq!(syscall!(SYS_clock_nanosleep, clock, libc::TIMER_ABSTIME, &raw const deadline, 0usize), Ok(0), "clock {clock}");
+    let (shown, after) = (now(clock), distance());
+    let set_back_ns = if clock == CLOCK_REALTIME { (before - after).max(0) as u64 } else { 0 };
+    assert!(shown + Duration::from_nanos(set_back_ns) >= wanted, "clock {clock}: {shown:?} is before {wanted:?}");
+}
+
 #[test]
 fn clock_nanosleep_takes_absolute_times() {
     for clock in [CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME] {
-        let wanted = now(clock) + Duration::from_millis(20);
-        let deadline = timespec(wanted);
-        assert_eq!(syscall!(SYS_clock_nanosleep, clock, libc::TIMER_ABSTIME, &raw const deadline, 0usize), Ok(0));
-        assert!(now(clock) >= wanted);
-        let past = timespec(Duration::from_secs(1));
-        assert_eq!(syscall!(SYS_clock_nanosleep, clock, libc::TIMER_ABSTIME, &raw const past, 0usize), Ok(0));
+        sleep_until(clock, now(clock) + Duration::from_millis(20));
+        // Taken for a duration, this would not end before the test's patience does.
+        sleep_until(clock, now(clock));
+        sleep_until(clock, Duration::from_secs(1));
     }
     let short = timespec(Duration::from_millis(1));
     assert_errno!(syscall!(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &raw const short, 0usize), EOPNOTSUPP);

@@ -125,7 +125,7 @@ fn dead_mounts_are_dec_refd() {
         mkdir("d");
         std::env::set_current_dir("/tmp/d").expect("chdir");
         for _ in 0..10 {
-            // Whether each step works depends on the one before it; all that counts is that none of them hangs or crashes.
+            // Whether each step works depends on the one before it; all that counts here is that none of them hangs or crashes.
             abi::spawn(|| {
                 let _ = std::fs::create_dir("./file");
                 let _ = abi::world::bind("./file", ".");
@@ -135,6 +135,11 @@ fn dead_mounts_are_dec_refd() {
             })
             .join();
         }
+        // Only the first bind found a place: what it covers "." with is removed then, and nothing can be mounted on that.
+        let roots: Vec<String> = abi::mountinfo::all_at("/tmp/d").into_iter().map(|mount| mount.root).collect();
+        assert_eq!(roots, ["/d/file//deleted"]);
+        umount("/tmp/d", 0).expect("nothing refers to it any more");
+        assert_errno!(umount("/tmp/d", 0), EINVAL);
     });
 }
 
