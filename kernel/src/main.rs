@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod arch;
+mod bpf;
 mod dev;
 mod errno;
 mod fs;

@@ -1,5 +1,6 @@
 //! Calls that change directories: making, linking, removing and renaming files.
 
+use crate::bpf;
 use crate::errno::{Errno, Result};
 use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::{self, WriteAccess};
@@ -76,6 +77,9 @@ fn make(parent: &Path, directory: &Arc<Inode>, last: &Last, new: &New<'_>) -> Re
             let is_whiteout = file_type == FileType::CharDevice && device == 0;
             if is_device && !is_whiteout && !credentials.capable(Capabilities::MKNOD) {
                 return Err(Errno::PERM);
+            }
+            if is_device && !is_whiteout {
+                bpf::device::check_make_node(file_type, device)?;
             }
             directory.ops.create(directory, &last.name, file_type, attributes(mode, false)?, device)
         }

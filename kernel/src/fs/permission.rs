@@ -1,5 +1,6 @@
 //! Who may do what with a file: mode bits, capabilities, sticky directories (`path_resolution(7)`, `capabilities(7)`).
 
+use crate::bpf;
 use crate::errno::{Errno, Result};
 use crate::fs::walk::{self, LookupFlags, Start};
 use crate::fs::{Attributes, FileType, Inode, mount};
@@ -53,10 +54,11 @@ pub fn check(inode: &Inode, credentials: &Credentials, access: Access) -> Result
     if access.contains(Access::WRITE) && kept_on_disk && inode.superblock.is_read_only() {
         return Err(Errno::ROFS);
     }
-    if let Some(answer) = inode.ops.permission(inode, credentials, access.bits()) {
-        return answer;
+    match inode.ops.permission(inode, credentials, access.bits()) {
+        Some(answer) => answer?,
+        None => check_mode(inode, credentials, access)?,
     }
-    check_mode(inode, credentials, access)
+    bpf::device::check_open(inode.file_type, inode.device, access)
 }
 
 /// The part of [`check`] that looks at owner, mode and capabilities, for filesystems that add rules of their own.

@@ -3,6 +3,7 @@
 //! A family exports a `TABLE` of its calls; [`dispatch`] finds the entry by number. A call that nobody has is `ENOSYS`, logged once by name.
 
 mod attributes;
+mod bpf;
 mod credentials;
 mod directory;
 mod event;
@@ -53,6 +54,7 @@ static HANDLERS: Lazy<[Option<&'static Entry>; NUMBERS]> = Lazy::new(|| {
 
 const FAMILIES: &[&[Entry]] = &[
     attributes::TABLE,
+    bpf::TABLE,
     credentials::TABLE,
     directory::TABLE,
     event::TABLE,

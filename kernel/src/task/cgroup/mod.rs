@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod notice;
 pub mod pids;
 
+use crate::bpf::device::Attachments;
 use crate::errno::{Errno, Result};
 use crate::fs::Inode;
 use crate::sync::{Once, SpinLock};
@@ -62,6 +63,8 @@ pub struct Cgroup {
     pub events: Events,
     /// The controller "pids".
     pub pids: pids::Pids,
+    /// Programs that decide about devices.
+    pub devices: Attachments,
     /// Its directory once somebody has seen it: watches and permissions of its files are there.
     directory: SpinLock<Weak<Inode>>,
 }
@@ -133,6 +136,7 @@ impl Cgroup {
             state: SpinLock::new(State::new(parent_frozen)),
             events: Events::default(),
             pids: pids::Pids::default(),
+            devices: Attachments::default(),
             directory: SpinLock::new(Weak::new()),
         }
     }
@@ -266,6 +270,7 @@ impl Cgroup {
         }
         drop(tree);
         drop(removed);
+        self.devices.clear();
         notices.send();
         Ok(())
     }

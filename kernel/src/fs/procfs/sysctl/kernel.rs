@@ -62,7 +62,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("sysrq", &Fixed("1")),
     Entry::variable("tainted", &Fixed("0")),
     Entry::writable("threads-max", show_threads_max, |_, bytes| same_number(bytes, user_limits::threads_max())),
-    Entry::variable("unprivileged_bpf_disabled", &Fixed("2")),
+    Entry::variable("unprivileged_bpf_disabled", &UNPRIVILEGED_BPF_DISABLED),
     Entry::file("version", |_, text| put_text(text, OS_VERSION)),
     Entry::variable("watchdog", &Fixed("0")),
 ];
@@ -92,6 +92,32 @@ static RANDOM: &[Entry] = &[
 
 /// Whether `syslog(2)` and `/dev/kmsg` are for `CAP_SYSLOG` only.
 pub static DMESG_RESTRICT: Number = Number::new(0, 0, 1);
+
+/// Whether `bpf(2)` is for `CAP_BPF` only: 0 no, 2 yes, 1 yes for good.
+pub static UNPRIVILEGED_BPF_DISABLED: UnprivilegedBpf = UnprivilegedBpf(Number::new(2, 0, 2));
+
+/// See [`UNPRIVILEGED_BPF_DISABLED`].
+pub struct UnprivilegedBpf(Number);
+
+impl UnprivilegedBpf {
+    /// The value now.
+    pub fn get(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+impl Variable for UnprivilegedBpf {
+    fn show(&self, text: &mut Text) {
+        self.0.show(text);
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<()> {
+        if self.get() == 1 && parse_number(bytes)? != 1 {
+            return Err(Errno::PERM);
+        }
+        self.0.store(bytes)
+    }
+}
 
 /// `pid_max`.
 struct PidMax;
