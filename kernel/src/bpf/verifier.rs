@@ -151,8 +151,12 @@ impl Check<'_> {
                 self.jump(at, &insn, state)?;
             }
             Kind::Exit => {
-                let result = number_in(state, 0)?;
-                if result > self.rules.greatest_result() {
+                let fits = match state.registers[0] {
+                    Value::Number { max } => max <= self.rules.greatest_result(),
+                    Value::Unset => return Err(UNREADABLE),
+                    Value::Context(_) | Value::Stack(_) => false,
+                };
+                if !fits {
                     return Err((Errno::INVAL, "At program exit the register R0 has a value that is out of range"));
                 }
                 return Ok(false);
