@@ -3,7 +3,7 @@
 scenario_root_is_pivoted_and_the_host_is_gone() {
     bundle
     echo secret > /work/secret
-    runs_shell 'cat /proc/self/mountinfo; echo; ls -d /../* /work /srv 2>&1'
+    runs_shell 'cat /proc/self/mountinfo; echo; ls -d /../* /work /srv 2>&1 || true'
     local found
     found=$($runtime run c1)
     # Nothing of the host's own table is left: not its root, not what is below it.

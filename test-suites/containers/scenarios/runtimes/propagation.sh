@@ -1,35 +1,48 @@
 # Propagation between a host and its containers, where / is shared, as systemd leaves it.
 
-# root_propagation KIND: the propagation of / in a container whose rootfsPropagation is KIND.
+# root_propagation KIND: the propagation of / and of a volume without an option of its own, in a container whose rootfsPropagation
+# is KIND. The volume's source is a shared mount of the host.
 root_propagation() {
     bundle
+    tmpfs /work/volume
     configure '.linux.rootfsPropagation = $kind' --arg kind "$1"
-    runs cat /proc/self/mountinfo
-    $runtime run c1 | awk '$5 == "/" { for (field = 7; $field != "-"; field++) { sub(/:.*/, "", $field); printf "%s ", $field } print "" }'
+    with_mount /data /work/volume bind rbind
+    starts c1
+    local process
+    process=$(process c1)
+    root=$(propagation / "$process")
+    volume=$(propagation /data "$process")
+    takes_the_volume_away
 }
 
 scenario_root_private() {
-    equal "the root's propagation" "$(root_propagation private)" ""
+    root_propagation private
+    equal "the propagation of the root and the volume" "$root $volume" "private private"
 }
 
 scenario_root_rprivate() {
-    equal "the root's propagation" "$(root_propagation rprivate)" ""
+    root_propagation rprivate
+    equal "the propagation of the root and the volume" "$root $volume" "private private"
 }
 
 scenario_root_slave() {
-    equal "the root's propagation" "$(root_propagation slave)" "master "
+    root_propagation slave
+    equal "the propagation of the root and the volume" "$root $volume" "master shared"
 }
 
 scenario_root_rslave() {
-    equal "the root's propagation" "$(root_propagation rslave)" "master "
+    root_propagation rslave
+    equal "the propagation of the root and the volume" "$root $volume" "master master"
 }
 
 scenario_root_shared() {
-    equal "the root's propagation" "$(root_propagation shared)" "shared "
+    root_propagation shared
+    equal "the propagation of the root and the volume" "$root $volume" "private shared"
 }
 
 scenario_root_rshared() {
-    equal "the root's propagation" "$(root_propagation rshared)" "shared "
+    root_propagation rshared
+    equal "the propagation of the root and the volume" "$root $volume" "private shared"
 }
 
 # Each option on a volume of its own, all in one container; the host's side is shared.
@@ -100,7 +113,7 @@ scenario_host_mount_after_start_reaches_rshared() {
     takes_the_volume_away
 }
 
-# container_mounts ROOT OPTION: mounts a tmpfs in the volume from inside a container, and gives the volume's mounts on the host.
+# container_mounts ROOT OPTION: mounts a tmpfs in the volume from inside a container; sets `rows`, the volume's mounts on the host.
 container_mounts() {
     bundle
     tmpfs /work/volume
@@ -111,7 +124,7 @@ container_mounts() {
     runs_shell 'mount -t tmpfs inner /data/inner && echo inside > /data/inner/file && sleep 1000'
     starts_as_configured c1
     eventually has_mount /data/inner "$(process c1)"
-    mounts /work/volume | awk '{ print $1, $3 }'
+    rows=$(mounts /work/volume | awk '{ print $1, $3 }')
 }
 
 has_mount() {
@@ -119,18 +132,21 @@ has_mount() {
 }
 
 scenario_container_s_mount_does_not_reach_the_host_from_rslave() {
-    equal "the host's mounts" "$(container_mounts rslave rslave)" "/work/volume shared"
+    container_mounts rslave rslave
+    equal "the host's mounts" "$rows" "/work/volume shared"
     [ ! -e /work/volume/inner/file ] || fail "the file is seen on the host"
     takes_the_volume_away
 }
 
 scenario_container_s_mount_does_not_reach_the_host_from_rprivate() {
-    equal "the host's mounts" "$(container_mounts rprivate rprivate)" "/work/volume shared"
+    container_mounts rprivate rprivate
+    equal "the host's mounts" "$rows" "/work/volume shared"
     takes_the_volume_away
 }
 
 scenario_container_s_mount_reaches_the_host_from_rshared() {
-    equal "the host's mounts" "$(container_mounts rshared rshared)" "/work/volume shared
+    container_mounts rshared rshared
+    equal "the host's mounts" "$rows" "/work/volume shared
 /work/volume/inner shared"
     removes c1
     # The container's end takes only its own copy away.
@@ -139,7 +155,7 @@ scenario_container_s_mount_reaches_the_host_from_rshared() {
 }
 
 scenario_one_container_s_mount_reaches_another_through_the_host() {
-    container_mounts rshared rshared > /dev/null
+    container_mounts rshared rshared
     bundle /work/other
     configure '.linux.rootfsPropagation = "rslave"'
     with_mount /data /work/volume bind rbind rslave
