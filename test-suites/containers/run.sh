@@ -46,7 +46,7 @@ left_behind() {
 clean_up() {
     local process id point
     find_processes
-    [ ${#processes[@]} = 0 ] || kill -KILL "${processes[@]}"
+    [ ${#processes[@]} = 0 ] || kill -KILL "${processes[@]}" 2> /dev/null
     # The newest first: what is on top of others goes before them.
     tac /proc/self/mountinfo | while read -r id _ _ _ point _; do
         grep -q "^$id " <<<"$host_mounts" || umount -l "$(printf '%b' "$point")"

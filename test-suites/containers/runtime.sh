@@ -78,3 +78,8 @@ process() {
 removes() {
     $runtime delete --force "$1"
 }
+
+# forgotten NAME: the runtime does not know the container (any more).
+forgotten() {
+    refused 'does not exist|No such file' $runtime state "$1"
+}

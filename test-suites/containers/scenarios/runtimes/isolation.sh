@@ -94,7 +94,7 @@ scenario_out_of_memory_score() {
 
 scenario_devices_of_every_container() {
     bundle
-    runs_shell 'for name in null zero full random urandom tty; do stat -c "%n %F %t %T %a" /dev/$name; done; readlink /dev/ptmx /dev/fd; head -c 4 /dev/zero | wc -c; echo x > /dev/full'
+    runs_shell 'for name in null zero full random urandom tty; do stat -c "%n %F %t %T %a" /dev/$name; done; readlink /dev/ptmx; readlink /dev/fd; head -c 4 /dev/zero | wc -c; echo x > /dev/full'
     local found
     found=$($runtime run c1 2>&1 || true)
     local expected
@@ -240,6 +240,6 @@ scenario_terminal_of_its_own() {
     runs_shell 'tty; ls /dev/pts; test -t 0 && echo terminal'
     local found
     found=$(script -qec "$runtime run c1" /dev/null < /dev/null | tr -d '\r')
-    matches "what the container says" "$found" '^(/dev/pts/0|/dev/console)$'
+    matches "what the container says" "$found" '(/dev/pts/0|/dev/console)$'
     matches "what the container says" "$found" '^terminal$'
 }

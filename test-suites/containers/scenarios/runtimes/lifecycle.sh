@@ -4,7 +4,7 @@ scenario_run_passes_the_exit_status_on() {
     bundle
     runs_shell 'exit 7'
     exits 7 $runtime run c1
-    refused 'does not exist' $runtime state c1
+    forgotten c1
 }
 
 scenario_run_shows_output_and_takes_input() {
@@ -28,7 +28,7 @@ scenario_missing_command_is_told() {
     bundle
     runs /no/such/program
     refused 'no such file or directory|No such file or directory|not found' $runtime run c1
-    refused 'does not exist' $runtime state c1
+    forgotten c1
 }
 
 scenario_create_waits_for_start() {
@@ -61,11 +61,11 @@ scenario_kill_stops_and_delete_forgets() {
     bundle
     runs_shell 'trap "exit 3" TERM; while :; do sleep 0.1; done'
     starts_as_configured c1
-    refused 'not stopped|is not stopped' $runtime delete c1
+    refused 'not stopped|not in .created. or .stopped. state' $runtime delete c1
     $runtime kill c1 TERM
     eventually is_stopped c1
     $runtime delete c1
-    refused 'does not exist' $runtime state c1
+    forgotten c1
 }
 
 is_stopped() {
@@ -88,7 +88,7 @@ scenario_delete_by_force_kills() {
     process=$(process c1)
     $runtime delete --force c1
     [ ! -e "/proc/$process/exe" ] || fail "process $process is still there"
-    refused 'does not exist' $runtime state c1
+    forgotten c1
 }
 
 scenario_names_are_taken_once() {
@@ -113,7 +113,7 @@ scenario_exec_joins_and_passes_the_status_on() {
 scenario_exec_with_user_folder_and_variables() {
     bundle
     starts c1
-    equal "what exec gives" "$($runtime exec --user 5:6 --cwd /tmp --env COLOUR=red c1 sh -c 'id -u; id -g; pwd; echo $COLOUR')" "5
+    equal "what exec gives" "$($runtime exec --user 5:6 --cwd /tmp --env COLOUR=red c1 /bin/sh -c 'id -u; id -g; pwd; echo $COLOUR')" "5
 6
 /tmp
 red"

@@ -1,7 +1,8 @@
 # Propagation between a host and its containers, where / is shared, as systemd leaves it.
 
-# root_propagation KIND: the propagation of / and of a volume without an option of its own, in a container whose rootfsPropagation
-# is KIND. The volume's source is a shared mount of the host.
+# root_propagation KIND RUNTIME=EXPECTED…: the propagation of / and of a volume without an option of its own, in a container whose
+# rootfsPropagation is KIND. The volume's source is a shared mount of the host. (runc sets the propagation of the whole namespace
+# before it mounts anything, crun that of the new root at the end.)
 root_propagation() {
     bundle
     tmpfs /work/volume
@@ -10,46 +11,45 @@ root_propagation() {
     starts c1
     local process
     process=$(process c1)
-    root=$(propagation / "$process")
-    volume=$(propagation /data "$process")
+    local found
+    found="$(propagation / "$process") $(propagation /data "$process")"
     takes_the_volume_away
+    local expected
+    for expected in "${@:2}"; do
+        [ "${expected%%=*}" != $runtime ] || equal "the propagation of the root and the volume" "$found" "${expected#*=}"
+    done
 }
 
 scenario_root_private() {
-    root_propagation private
-    equal "the propagation of the root and the volume" "$root $volume" "private private"
+    root_propagation private runc="private private" crun="private shared"
 }
 
 scenario_root_rprivate() {
-    root_propagation rprivate
-    equal "the propagation of the root and the volume" "$root $volume" "private private"
+    root_propagation rprivate runc="private private" crun="private private"
 }
 
 scenario_root_slave() {
-    root_propagation slave
-    equal "the propagation of the root and the volume" "$root $volume" "master shared"
+    root_propagation slave runc="master shared" crun="private shared"
 }
 
 scenario_root_rslave() {
-    root_propagation rslave
-    equal "the propagation of the root and the volume" "$root $volume" "master master"
+    root_propagation rslave runc="master master" crun="private master"
 }
 
 scenario_root_shared() {
-    root_propagation shared
-    equal "the propagation of the root and the volume" "$root $volume" "private shared"
+    root_propagation shared runc="private shared" crun="shared shared"
 }
 
 scenario_root_rshared() {
-    root_propagation rshared
-    equal "the propagation of the root and the volume" "$root $volume" "private shared"
+    root_propagation rshared runc="private shared" crun="shared shared"
 }
 
 # Each option on a volume of its own, all in one container; the host's side is shared.
 scenario_volumes_of_each_propagation() {
     bundle
     local kind
-    configure '.linux.rootfsPropagation = "rshared"'
+    # runc: nothing becomes private or slave before the volumes are bound. crun: nothing changes them afterwards.
+    configure '.linux.rootfsPropagation = if $runtime == "runc" then "rshared" else "private" end' --arg runtime $runtime
     for kind in private rprivate slave rslave shared rshared unbindable runbindable; do
         tmpfs "/work/$kind"
         with_mount "/data/$kind" "/work/$kind" bind rbind "$kind"

@@ -102,7 +102,7 @@ scenario_rootless_create_start_exec_delete() {
     as_user $runtime kill c1 KILL
     eventually rootless_is_stopped
     as_user $runtime delete c1
-    refused 'does not exist' as_user $runtime state c1
+    refused 'does not exist|No such file' as_user $runtime state c1
 }
 
 rootless_is_stopped() {

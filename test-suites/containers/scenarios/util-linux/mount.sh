@@ -119,7 +119,7 @@ scenario_mount_move() {
 scenario_mount_lists_and_names_what_is_wrong() {
     tmpfs a -o nodev,noatime
     matches "the list" "$(mount -t tmpfs)" '^tmpfs on /work/a type tmpfs \(rw,nodev,noatime'
-    refused 'unknown filesystem type' mount -t nosuchfs /dev/null a
+    refused 'unknown filesystem type' mount -t wrongfs /dev/null a
     refused 'mount point does not exist' mount -t tmpfs none no/such/folder
     refused 'special device no/such does not exist' mount --bind no/such a
     umount a
