@@ -1,7 +1,7 @@
 # bubblewrap: sandboxes made by root and by a user in a user namespace.
 
 # A system for sandboxes: busybox and nothing else, read-only.
-system=(--ro-bind /bin/busybox /bin/busybox --symlink busybox /bin/sh)
+system=(--setenv PATH /bin --ro-bind /bin/busybox /bin/busybox --symlink busybox /bin/sh)
 
 scenario_bind_reaches_the_host() {
     mkdir shared
