@@ -46,6 +46,21 @@ pub fn package_image(packages: &PackageCache, names: &[&str], progress: &dyn Fn(
     Ok(image)
 }
 
+/// An image with the named packages (busybox-static among them) that stands for a whole host: an applet of busybox for each
+/// command that no package brings, and the names of a user beside root.
+pub fn host_image(packages: &PackageCache, names: &[&str], progress: &dyn Fn(&str)) -> Result<Image> {
+    let unpacked = packages.with_dependencies(names, progress)?;
+    let mut image = Image::new();
+    add_packages(&mut image, names, &unpacked)?;
+    for applet in applets(&unpacked)? {
+        if !["usr/bin", "usr/sbin"].iter().any(|folder| image.has(&format!("{folder}/{applet}"))) {
+            image.link(&format!("usr/bin/{applet}"), "busybox");
+        }
+    }
+    add_users(&mut image);
+    Ok(image)
+}
+
 /// Reads a script of this package or of the test suites.
 pub fn script(workspace: &Workspace, path: &str) -> Result<String> {
     let file = workspace.source(path);

@@ -90,28 +90,39 @@ impl Image {
         self
     }
 
+    /// Whether something was put at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.nodes.contains_key(&merged(path))
+    }
+
     /// Adds those files of a host folder, with their permissions, whose path below it `wanted` accepts.
     pub fn tree(&mut self, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<&mut Self> {
-        self.subtree(folder, folder, wanted)?;
+        self.tree_at("", folder, wanted)
+    }
+
+    /// The same, with all of them below `path`.
+    pub fn tree_at(&mut self, path: &str, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<&mut Self> {
+        self.subtree(path, folder, folder, wanted)?;
         Ok(self)
     }
 
-    fn subtree(&mut self, top: &Path, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
+    fn subtree(&mut self, path: &str, top: &Path, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
         let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
         for entry in entries {
             let on_host = entry?.path();
             let below = on_host.strip_prefix(top)?.to_str().context("a file name that is not UTF-8")?.to_owned();
+            let place = if path.is_empty() { below.clone() } else { format!("{path}/{below}") };
             let metadata = on_host.symlink_metadata()?;
             let permissions = metadata.permissions().mode() & 0o7777;
             if metadata.is_dir() {
-                self.subtree(top, &on_host, wanted)?;
+                self.subtree(path, top, &on_host, wanted)?;
             } else if !wanted(&below) {
                 continue;
             } else if metadata.is_symlink() {
                 let target = std::fs::read_link(&on_host)?;
-                self.link(&below, target.to_str().context("a link that is not UTF-8")?);
+                self.link(&place, target.to_str().context("a link that is not UTF-8")?);
             } else if metadata.is_file() {
-                self.insert(merged(&below), permissions, Content::FileOnHost(on_host));
+                self.insert(merged(&place), permissions, Content::FileOnHost(on_host));
             }
         }
         Ok(())

@@ -10,6 +10,7 @@
 //! | how does a boot run and end? | [`boot`], [`console`], [`backtrace`] |
 //! | what does `make run` show? | [`demo`] |
 //! | what do others' programs print? | [`foreign`] |
+//! | do the programs that make containers work? | [`containers`] |
 //! | where do two kernels differ? | [`compare`] |
 //! | what does a kernel owe to init? | [`boot_checks`] |
 //! | what becomes of damaged images? | [`bad_input`] |
@@ -31,6 +32,7 @@ pub mod boot_checks;
 pub mod boot_time;
 pub mod compare;
 pub mod console;
+pub mod containers;
 pub mod demo;
 pub mod foreign;
 pub mod guest;

@@ -10,6 +10,7 @@ use graft_tools::boot::{self, Limits, Machine, Unwatched, Watcher};
 use graft_tools::boot_checks;
 use graft_tools::boot_time;
 use graft_tools::compare::{difference, guest_output};
+use graft_tools::containers;
 use graft_tools::demo;
 use graft_tools::foreign::Foreign;
 use graft_tools::kernel::{Kernel, Kernels, Place, Places};
@@ -96,6 +97,18 @@ enum Task {
         #[arg(long, default_value = "graft")]
         kernel: Places,
         /// Only tests whose names contain this.
+        #[arg(long)]
+        filter: Option<String>,
+        /// Show the guest's console.
+        #[arg(long)]
+        console: bool,
+    },
+    /// Run the container scenarios: util-linux, bubblewrap, crun and runc, as Debian has them.
+    Containers {
+        /// Which kernels.
+        #[arg(long, default_value = "graft")]
+        kernel: Kernels,
+        /// Only scenarios whose names (`runc/…`) contain this.
         #[arg(long)]
         filter: Option<String>,
         /// Show the guest's console.
@@ -201,6 +214,7 @@ fn run(task: Task) -> Result<bool> {
         }
         Task::Compare { initramfs, append, limit } => compare(&workspace, &initramfs, &append, limit),
         Task::Suites { kernel, filter, console } => run_suites(&workspace, kernel, filter.as_deref(), console),
+        Task::Containers { kernel, filter, console } => run_containers(&workspace, kernel, filter.as_deref(), console),
         Task::Foreign { image, kernel } => run_foreign(&workspace, image, kernel),
         Task::BootChecks { kernel } => show_verdicts(|progress| boot_checks::run(&workspace, kernel, progress)),
         Task::BadInput { kernel } => show_verdicts(|progress| bad_input::run(&workspace, kernel, progress)),
@@ -413,6 +427,27 @@ fn run_suites(workspace: &Workspace, places: Places, filter: Option<&str>, conso
     println!("every test: {}", file.display());
     let well = |column: &Column| column.report.failures() == 0 && column.report.passed() > 0;
     Ok(missing.is_empty() && columns.iter().all(well))
+}
+
+fn run_containers(workspace: &Workspace, kernels: Kernels, filter: Option<&str>, console: bool) -> Result<bool> {
+    let scenarios = containers::list(workspace, filter)?;
+    let mut columns = Vec::new();
+    let mut well = true;
+    for &kernel in kernels.list() {
+        let progress = Progress::new(console);
+        let outcomes = containers::run(workspace, kernel, &scenarios, &progress)?;
+        let complaints = containers::complaints(&scenarios, &outcomes, kernel);
+        complaints.iter().for_each(|failure| progress.print(&format!("FAILED {failure}")));
+        well &= complaints.is_empty();
+        columns.push((kernel, outcomes));
+    }
+    let table = containers::table(&scenarios, &columns);
+    print!("{table}");
+    if filter.is_none() {
+        let file = workspace.product("containers.md")?;
+        std::fs::write(&file, table).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(well)
 }
 
 #[cfg(test)]
