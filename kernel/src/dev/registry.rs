@@ -6,7 +6,7 @@ use crate::dev::{kmsg_device, memory, ramdisk, random, tty};
 use crate::errno::{Errno, Result};
 pub use crate::fs::superblock::make_device;
 use crate::fs::superblock::split_device;
-use crate::fs::{FileOps, FileType, OpenFlags, Path};
+use crate::fs::{FileOps, FileType, OpenFlags, Path, fuse};
 use alloc::{format, string::String, sync::Arc, vec::Vec};
 use core::fmt::Write;
 
@@ -37,6 +37,7 @@ const CHARACTER_DRIVERS: &[Driver] = &[
     driver(TTY_AUXILIARY_MAJOR, 0, 1, tty::open_controlling),
     driver(TTY_AUXILIARY_MAJOR, 1, 1, tty::open_console),
     driver(TTY_AUXILIARY_MAJOR, 2, 1, tty::open_multiplexer),
+    driver(MISC_MAJOR, FUSE_MINOR, 1, fuse::open_device),
     driver(PTY_SLAVE_MAJOR, 0, 1 << 20, tty::open_pty_slave),
 ];
 
@@ -50,6 +51,10 @@ pub const TTY_MAJOR: u32 = 4;
 pub const SERIAL_FIRST_MINOR: u32 = 64;
 /// tty, console, ptmx.
 pub const TTY_AUXILIARY_MAJOR: u32 = 5;
+/// Devices that have no major number of their own.
+pub const MISC_MAJOR: u32 = 10;
+/// `/dev/fuse` under [`MISC_MAJOR`].
+pub const FUSE_MINOR: u32 = 229;
 /// Unix98 pseudoterminals, slave side.
 pub const PTY_SLAVE_MAJOR: u32 = 136;
 /// RAM disks (block).
@@ -100,6 +105,7 @@ pub fn nodes() -> Vec<Node> {
     };
     let mut nodes = Vec::from([
         character("console", TTY_AUXILIARY_MAJOR, 1, 0o600),
+        character("fuse", MISC_MAJOR, FUSE_MINOR, 0o666),
         character("full", MEMORY_MAJOR, 7, 0o666),
         character("kmsg", MEMORY_MAJOR, 11, 0o644),
         character("null", MEMORY_MAJOR, 3, 0o666),
@@ -119,6 +125,11 @@ pub fn nodes() -> Vec<Node> {
     nodes
 }
 
+/// `/proc/misc`: the minor numbers in use under [`MISC_MAJOR`].
+pub fn list_misc(out: &mut dyn Write) -> core::fmt::Result {
+    writeln!(out, "{FUSE_MINOR:3} fuse")
+}
+
 /// `/proc/devices`: the major numbers in use.
 pub fn list_devices(out: &mut dyn Write) -> core::fmt::Result {
     out.write_str("Character devices:\n")?;
@@ -128,6 +139,7 @@ pub fn list_devices(out: &mut dyn Write) -> core::fmt::Result {
         (TTY_AUXILIARY_MAJOR, "/dev/tty"),
         (TTY_AUXILIARY_MAJOR, "/dev/console"),
         (TTY_AUXILIARY_MAJOR, "/dev/ptmx"),
+        (MISC_MAJOR, "misc"),
         (128, "ptm"),
         (PTY_SLAVE_MAJOR, "pts"),
     ];

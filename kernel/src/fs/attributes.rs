@@ -112,10 +112,12 @@ pub fn change_mode(path: &Path, mode: u32) -> Result<()> {
         if inode.file_type == FileType::Symlink {
             return Err(Errno::OPNOTSUPP);
         }
-        if !permission::is_owner_or_capable(credentials, attributes) {
+        if !inode.ops.decides_itself() && !permission::is_owner_or_capable(credentials, attributes) {
             return Err(Errno::PERM);
         }
-        let in_group = credentials.in_group(attributes.gid) || permission::capable_over(credentials, attributes, Capabilities::FSETID);
+        let in_group = inode.ops.decides_itself()
+            || credentials.in_group(attributes.gid)
+            || permission::capable_over(credentials, attributes, Capabilities::FSETID);
         let mode = if in_group { mode } else { mode & !SET_GID };
         Ok(AttributeChange { mode: Some(mode & 0o7777), ..AttributeChange::default() })
     })
@@ -129,7 +131,7 @@ pub fn change_owner(path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(
         let may_give = permission::capable_over(credentials, attributes, Capabilities::CHOWN);
         let keeps_owner = uid.is_none_or(|uid| is_owner && uid == attributes.uid);
         let takes_own_group = gid.is_none_or(|gid| is_owner && (gid == attributes.gid || credentials.in_group(gid)));
-        let allowed = may_give || (keeps_owner && takes_own_group);
+        let allowed = inode.ops.decides_itself() || may_give || (keeps_owner && takes_own_group);
         if !allowed {
             return Err(Errno::PERM);
         }
@@ -162,7 +164,7 @@ pub fn change_times(path: &Path, accessed: NewTime, modified: NewTime) -> Result
         NewTime::At(time) => Some(time),
     };
     change(path, |attributes, credentials, inode| {
-        if !permission::is_owner_or_capable(credentials, attributes) {
+        if !inode.ops.decides_itself() && !permission::is_owner_or_capable(credentials, attributes) {
             if accessed != NewTime::Now || modified != NewTime::Now {
                 return Err(Errno::PERM);
             }
@@ -183,7 +185,7 @@ pub fn truncate(path: &Path, len_bytes: u64) -> Result<()> {
     let _access = WriteAccess::take(path)?;
     permission::check(&inode, &crate::task::current().credentials(), Access::WRITE)?;
     inode.take_write_access()?;
-    let result = set_len(path.dentry(), &inode, len_bytes);
+    let result = set_len(path.dentry(), &inode, len_bytes, None);
     inode.release_write_access();
     result
 }
@@ -193,11 +195,11 @@ pub fn truncate_open(file: &OpenFile, len_bytes: u64) -> Result<()> {
     if !file.flags().writable() || file.inode.file_type != FileType::Regular {
         return Err(Errno::INVAL);
     }
-    set_len(file.path.dentry(), &file.inode, len_bytes)
+    set_len(file.path.dentry(), &file.inode, len_bytes, file.ops.handle())
 }
 
-/// Changes the length, as `truncate` and `O_TRUNC` do; the caller has write access.
-pub fn set_len(dentry: &Dentry, inode: &Arc<Inode>, len_bytes: u64) -> Result<()> {
+/// Changes the length, as `truncate` and `O_TRUNC` do; the caller has write access. `handle`: of the open file that asks.
+pub fn set_len(dentry: &Dentry, inode: &Arc<Inode>, len_bytes: u64, handle: Option<u64>) -> Result<()> {
     if len_bytes > inode.ops.attributes(inode)?.size_bytes {
         file::check_len(len_bytes)?;
     }
@@ -206,6 +208,6 @@ pub fn set_len(dentry: &Dentry, inode: &Arc<Inode>, len_bytes: u64) -> Result<()
         let strips = has_set_ids && !credentials.capable(Capabilities::FSETID);
         let mode = strips.then(|| permission::without_set_ids(attributes, credentials));
         let modified = Some(clock::realtime_ns());
-        Ok(AttributeChange { mode, modified, size_bytes: Some(len_bytes), ..AttributeChange::default() })
+        Ok(AttributeChange { mode, modified, size_bytes: Some(len_bytes), handle, ..AttributeChange::default() })
     })
 }

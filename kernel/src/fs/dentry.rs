@@ -4,6 +4,7 @@
 //! once; the [`RECENT`] ring keeps the last few thousand dentries that were made, positive and negative, and thereby bounds the
 //! cache. Filesystems that live in memory keep their names in their inodes, not here.
 
+use crate::errno::{Errno, Result};
 use crate::fs::{FileType, Inode, SuperBlock, inotify};
 use crate::sync::{RwLock, SpinLock};
 use alloc::{
@@ -37,6 +38,9 @@ pub struct Dentry {
     pub(in crate::fs) unhashed: AtomicBool,
     /// Not 0 while mounts (in any namespace) sit on it; 0 lets the walk skip graft.
     pub mounted: AtomicU32,
+    /// Until when the filesystem's answer holds, in nanoseconds of the monotonic clock: for filesystems whose
+    /// [`SuperBlockOps::revalidate`](crate::fs::superblock::SuperBlockOps::revalidate) asks for it.
+    pub valid_until_ns: AtomicU64,
 }
 
 pub(in crate::fs) struct DentryPlace {
@@ -54,6 +58,7 @@ impl Dentry {
             children: SpinLock::new(BTreeMap::new()),
             unhashed: AtomicBool::new(false),
             mounted: AtomicU32::new(0),
+            valid_until_ns: AtomicU64::new(0),
         }
     }
 
@@ -127,6 +132,13 @@ impl Dentry {
     pub fn is_unlinked(&self) -> bool {
         let _names = RENAME.read();
         self.any_upwards(|dentry| dentry.is_unhashed())
+    }
+
+    /// A directory that a program says lies here may not be this one or one above: `ELOOP`. The locks of directories rely on it.
+    pub(in crate::fs) fn require_no_loop(&self, found: &Arc<Inode>) -> Result<()> {
+        let _names = RENAME.read();
+        let is_above = self.any_upwards(|dentry| dentry.inode.lock().as_ref().is_some_and(|inode| Arc::ptr_eq(inode, found)));
+        if is_above { Err(Errno::LOOP) } else { Ok(()) }
     }
 
     /// Whether it is `ancestor` or lies below it.
@@ -268,6 +280,14 @@ pub fn forget_superblock(superblock: &Arc<SuperBlock>) {
             let slot = &mut recent[index];
             if slot.as_ref().is_some_and(|kept| kept.superblock.as_ptr() == Arc::as_ptr(superblock)) { slot.take() } else { None }
         };
+        drop(taken);
+    }
+}
+
+/// Lets go of every dentry that only the cache kept.
+pub fn forget_unused() {
+    for index in 0..RECENT_DENTRIES {
+        let taken = RECENT.lock()[index].take();
         drop(taken);
     }
 }

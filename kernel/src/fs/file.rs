@@ -7,7 +7,7 @@ use crate::mm::IoBuffer;
 use crate::mm::address_space::{MappedFile, Mappings, PageSource};
 use crate::task::signal::{self, Signal, SignalInfo};
 use crate::task::{Credentials, SleepMutex};
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 use bitflags::bitflags;
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -271,6 +271,36 @@ pub trait FileOps: Any + Send + Sync {
     /// A descriptor of the file is being closed (`flush` of FUSE; the locks of POSIX are dropped by the generic code).
     fn flush(&self, file: &OpenFile) -> Result<()> {
         Ok(())
+    }
+
+    /// The filesystem's own number of the open file, for changes of attributes through it.
+    fn handle(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether opening with `O_TRUNC` has emptied the file already.
+    fn truncated_by_opening(&self) -> bool {
+        false
+    }
+
+    /// Whether the file may be mapped so: `ENODEV` where only private mappings work.
+    fn check_mapping(&self, shared: bool) -> Result<()> {
+        Ok(())
+    }
+
+    /// `splice(2)` into a pipe for files whose reads cannot be cut (`/dev/fuse`): one unit of at most `len_bytes`. `None`: as a read.
+    fn splice_read(&self, file: &OpenFile, len_bytes: usize) -> Option<Result<Vec<u8>>> {
+        None
+    }
+
+    /// `splice(2)` from a pipe for files whose writes cannot be cut: all of `bytes`. `None`: as writes, page by page.
+    fn splice_write(&self, file: &OpenFile, bytes: &[u8]) -> Option<Result<usize>> {
+        None
+    }
+
+    /// Whether [`Self::splice_write`] is there.
+    fn takes_whole_splices(&self) -> bool {
+        false
     }
 
     /// The last reference is gone.

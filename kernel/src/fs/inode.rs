@@ -1,7 +1,7 @@
 //! Inodes: files apart from their names.
 
 use crate::errno::{Errno, Result};
-use crate::fs::{FileOps, OpenFlags, Path, SuperBlock};
+use crate::fs::{Dentry, FileOps, OpenFlags, Path, SuperBlock};
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
 use crate::task::{Credentials, SleepMutex};
@@ -89,6 +89,8 @@ pub struct AttributeChange {
     pub accessed: Option<Timestamp>,
     pub modified: Option<Timestamp>,
     pub changed: Option<Timestamp>,
+    /// The filesystem's number of the open file that asks ([`FileOps::handle`]), if one does.
+    pub handle: Option<u64>,
 }
 
 impl Attributes {
@@ -252,6 +254,16 @@ pub trait InodeOps: Any + Send + Sync {
         Err(Errno::OPNOTSUPP)
     }
 
+    /// `open(2)` with `O_TMPFILE`: as [`Self::make_unnamed`], opened in the same step if the filesystem does that.
+    fn make_unnamed_and_open(
+        &self,
+        dir: &Arc<Inode>,
+        attributes: Attributes,
+        flags: OpenFlags,
+    ) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+        self.make_unnamed(dir, attributes).map(|inode| (inode, None))
+    }
+
     /// Gives `target` another name.
     fn link(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
         Err(Errno::PERM)
@@ -290,6 +302,36 @@ pub trait InodeOps: Any + Send + Sync {
     /// For magic links (`/proc/PID/fd/N`, `root`, `cwd`, `exe`, `ns/*`): the object itself.
     fn magic_link(&self, inode: &Arc<Inode>) -> Option<Result<Path>> {
         None
+    }
+
+    /// `open(2)` of a name that is not there: makes a regular file as [`Self::create`] does, and opens it if the filesystem does both
+    /// in one step (`None`: it is opened afterwards).
+    fn create_and_open(
+        &self,
+        dir: &Arc<Inode>,
+        name: &[u8],
+        attributes: Attributes,
+        flags: OpenFlags,
+    ) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+        self.create(dir, name, FileType::Regular, attributes, 0).map(|inode| (inode, None))
+    }
+
+    /// A name that this directory answered for (or one it just made) has its dentry now. The directory's lock is held.
+    fn entered(&self, dentry: &Arc<Dentry>) {}
+
+    /// Brings [`Self::attributes`] up to date where they are kept elsewhere: `stat(2)`, and what else must know them as they are.
+    fn refresh(&self, inode: &Inode) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether somebody else than the kernel decides who may change attributes: then changes are only asked for.
+    fn decides_itself(&self) -> bool {
+        false
+    }
+
+    /// Whether the mode of what is made here comes without the umask, which the filesystem applies itself.
+    fn applies_umask(&self) -> bool {
+        false
     }
 
     /// Attributes now.

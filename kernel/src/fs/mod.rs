@@ -12,6 +12,7 @@ pub mod epoll;
 pub mod eventfd;
 pub mod fd_table;
 pub mod file;
+pub mod fuse;
 pub mod generated;
 pub mod initramfs;
 pub mod inode;
@@ -55,7 +56,16 @@ pub use superblock::SuperBlock;
 
 /// Makes the filesystem types known.
 pub fn init() {
-    let types: [&'static dyn superblock::FileSystemType; 7] =
-        [&sysfs::TYPE, &tmpfs::Tmpfs, &procfs::TYPE, &cgroupfs::TYPE, &devtmpfs::TYPE, &devpts::TYPE, &tmpfs::Ramfs];
+    let types: [&'static dyn superblock::FileSystemType; 9] = [
+        &sysfs::TYPE,
+        &tmpfs::Tmpfs,
+        &procfs::TYPE,
+        &cgroupfs::TYPE,
+        &devtmpfs::TYPE,
+        &devpts::TYPE,
+        &tmpfs::Ramfs,
+        &fuse::TYPE,
+        &fuse::CONTROL_TYPE,
+    ];
     types.into_iter().for_each(registry::register);
 }

@@ -23,6 +23,11 @@ pub fn require_creatable(directory: &Dentry, inode: &Inode, credentials: &Creden
     permission::check(inode, credentials, Access::WRITE | Access::EXECUTE)
 }
 
+/// The mode of something new without what the caller's umask withholds, unless the filesystem sees to that.
+pub fn mode_of_new(directory: &Inode, mode: u32) -> u32 {
+    if directory.ops.applies_umask() { mode } else { mode & !crate::task::current().fs().umask() }
+}
+
 /// What a new name gets.
 enum New<'a> {
     Node { file_type: FileType, mode: u32, device: u64 },
@@ -50,6 +55,7 @@ fn create(directory_fd: i32, name: &[u8], new: &New<'_>) -> Result<Arc<Inode>> {
     let _access = access?;
     let inode = make(&parent, &directory, &last, new)?;
     dentry.instantiate(inode.clone());
+    directory.ops.entered(&dentry);
     if matches!(new, New::Link { .. }) {
         inotify::inode_event(&inode, Mask::ATTRIB);
     }
@@ -67,7 +73,7 @@ fn make(parent: &Path, directory: &Arc<Inode>, last: &Last, new: &New<'_>) -> Re
     }
     require_creatable(parent.dentry(), directory, &credentials)?;
     let attributes = |mode: u32, is_directory| {
-        let mode = mode & !thread.fs().umask();
+        let mode = mode_of_new(directory, mode);
         permission::new_file_attributes(directory, &credentials, mode, is_directory)
     };
     match *new {

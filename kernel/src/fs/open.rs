@@ -92,11 +92,11 @@ fn open_walked(mut walk: Walk, how: OpenHow) -> Result<Arc<OpenFile>> {
         walk.walk_to_end(follows)?;
         return open_unnamed(&walk, how);
     }
-    let created = if how.flags.contains(OpenFlags::CREAT) {
+    let made = if how.flags.contains(OpenFlags::CREAT) {
         find_or_create(&mut walk, how)?
     } else {
         walk.walk_to_end(follows)?;
-        false
+        Made::No
     };
     let credentials = walk.credentials().clone();
     let place = walk.into_place();
@@ -106,62 +106,81 @@ fn open_walked(mut walk: Walk, how: OpenHow) -> Result<Arc<OpenFile>> {
     if how.flags.contains(OpenFlags::PATH) {
         return open_path_only(place, how.flags, credentials);
     }
-    open_found(place, how, created, credentials)
+    let created = !matches!(made, Made::No);
+    open_place(place, how, created, credentials, if let Made::Opened(ops) = made { Some(ops) } else { None })
 }
 
-/// `O_CREAT`: walks to the file, or makes it. Returns whether it was made.
-fn find_or_create(walk: &mut Walk, how: OpenHow) -> Result<bool> {
+/// Whether `O_CREAT` made the file, and opened it in the same step.
+enum Made {
+    No,
+    Yes,
+    Opened(Arc<dyn FileOps>),
+}
+
+/// `O_CREAT`: walks to the file, or makes it.
+fn find_or_create(walk: &mut Walk, how: OpenHow) -> Result<Made> {
     let exclusive = how.flags.contains(OpenFlags::EXCL);
     let follows = !exclusive && !how.flags.contains(OpenFlags::NOFOLLOW);
     loop {
         let last = walk.walk_to_parent()?;
         if last.kind != LastKind::Normal {
             walk.take(&last, false)?;
-            return if exclusive { Err(Errno::EXIST) } else { Ok(false) };
+            return if exclusive { Err(Errno::EXIST) } else { Ok(Made::No) };
         }
         if last.trailing_slash {
             return Err(Errno::ISDIR);
         }
         match create_or_existing(walk, &last, how)? {
-            None => return Ok(true),
-            Some(_) if exclusive => return Err(Errno::EXIST),
-            Some(dentry) => {
+            Found::Made(made) => return Ok(made),
+            Found::Existing(_) if exclusive => return Err(Errno::EXIST),
+            Found::Existing(dentry) => {
                 if !walk.enter(dentry, follows)? {
-                    return Ok(false);
+                    return Ok(Made::No);
                 }
             }
         }
     }
 }
 
+/// What the last component of a name with `O_CREAT` led to.
+enum Found {
+    Existing(Arc<Dentry>),
+    Made(Made),
+}
+
 /// The existing dentry of the last component; or makes the file and goes there.
-fn create_or_existing(walk: &mut Walk, last: &Last, how: OpenHow) -> Result<Option<Arc<Dentry>>> {
-    let dentry = walk.look_up(&last.name)?;
+fn create_or_existing(walk: &mut Walk, last: &Last, how: OpenHow) -> Result<Found> {
+    let mut dentry = walk.look_up(&last.name)?;
     if dentry.inode().is_some() {
-        return Ok(Some(dentry));
+        return Ok(Found::Existing(dentry));
     }
     let parent = walk.current().clone();
     // A file that is there can be opened although nothing can be made: only then does EROFS count (L14).
     let access = WriteAccess::take(&parent);
     let directory = parent.inode().ok_or(Errno::NOENT)?;
     let changes = directory.lock.lock();
-    let dentry = walk::look_up_locked(parent.dentry(), &last.name)?;
+    // What was found a moment ago is not asked for again, unless somebody was here in between.
+    if dentry.is_unhashed() || dentry.inode().is_some() {
+        dentry = walk::look_up_locked(parent.dentry(), &last.name)?;
+    }
     if dentry.inode().is_some() {
-        return Ok(Some(dentry));
+        return Ok(Found::Existing(dentry));
     }
     let _access = access?;
     let credentials = walk.credentials().clone();
     names::require_creatable(parent.dentry(), &directory, &credentials)?;
-    let mode = how.mode & !crate::task::current().fs().umask();
+    let mode = names::mode_of_new(&directory, how.mode);
     let attributes = permission::new_file_attributes(&directory, &credentials, mode, false)?;
-    let created = directory.ops.create(&directory, &last.name, FileType::Regular, attributes, 0);
+    let created = directory.ops.create_and_open(&directory, &last.name, attributes, how.flags);
     // Where nothing can be made at all, opening says so in other words than mknod(2) does.
-    let inode = created.map_err(|error| if error == Errno::PERM { Errno::ACCES } else { error })?;
+    let (inode, ops) =
+        created.map_err(|error| if error == Errno::PERM && !directory.ops.decides_itself() { Errno::ACCES } else { error })?;
     dentry.instantiate(inode.clone());
+    directory.ops.entered(&dentry);
     drop(changes);
     inotify::entry_event(&directory, &last.name, &inode, Mask::CREATE);
     walk.enter(dentry, false)?;
-    Ok(None)
+    Ok(Found::Made(ops.map_or(Made::Yes, Made::Opened)))
 }
 
 /// `O_TMPFILE`: a file in the directory's filesystem that has no name. `linkat(2)` may give it one, unless `O_EXCL`.
@@ -171,15 +190,15 @@ fn open_unnamed(walk: &Walk, how: OpenHow) -> Result<Arc<OpenFile>> {
     let _access = WriteAccess::take(directory_path)?;
     let credentials = walk.credentials().clone();
     permission::check(&directory, &credentials, Access::WRITE | Access::EXECUTE)?;
-    let mode = how.mode & !crate::task::current().fs().umask();
+    let mode = names::mode_of_new(&directory, how.mode);
     let attributes = permission::new_file_attributes(&directory, &credentials, mode, false)?;
-    let inode = directory.ops.make_unnamed(&directory, attributes)?;
+    let (inode, ops) = directory.ops.make_unnamed_and_open(&directory, attributes, how.flags)?;
     if !how.flags.contains(OpenFlags::EXCL) {
         inode.set_linkable();
     }
     let name = format!("#{}", inode.number).into_bytes();
     let dentry = Dentry::new_unlinked(&inode.superblock.clone(), directory_path.dentry(), inode, name);
-    open_found(directory_path.at(dentry), how, true, credentials)
+    open_place(directory_path.at(dentry), how, true, credentials, ops)
 }
 
 fn open_path_only(place: Path, flags: OpenFlags, credentials: Arc<Credentials>) -> Result<Arc<OpenFile>> {
@@ -205,6 +224,17 @@ impl FileOps for PathOnly {
 
 /// Opens what a walk found, permissions checked (`created`: a file made just now is its maker's whatever its mode says).
 pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Credentials>) -> Result<Arc<OpenFile>> {
+    open_place(place, how, created, credentials, None)
+}
+
+/// As [`open_found`]; with `opened` the filesystem has opened the file already.
+fn open_place(
+    place: Path,
+    how: OpenHow,
+    created: bool,
+    credentials: Arc<Credentials>,
+    opened: Option<Arc<dyn FileOps>>,
+) -> Result<Arc<OpenFile>> {
     let inode = place.inode().ok_or(Errno::NOENT)?;
     if how.flags.contains(OpenFlags::CREAT) && inode.file_type == FileType::Directory {
         return Err(Errno::ISDIR);
@@ -222,17 +252,20 @@ pub fn open_found(place: Path, how: OpenHow, created: bool, credentials: Arc<Cre
     }
     let mut file = OpenFile::with_access(place, inode, how.flags, credentials, Arc::new(PathOnly), takes_write_access);
     // Until the filesystem has opened it, the file gives back only the write access when it goes.
-    file.ops = open_operations(&file, how.flags)?;
+    file.ops = match opened {
+        Some(ops) => ops,
+        None => open_operations(&file, how.flags)?,
+    };
     if how.flags.contains(OpenFlags::DIRECT) && !file.can_be_direct() {
         return Err(Errno::INVAL);
     }
     let file = Arc::new(file);
     inotify::file_event(file.path.dentry(), &file.inode, Mask::OPEN);
-    if truncates {
+    if truncates && !file.ops.truncated_by_opening() {
         if !takes_write_access {
             file.inode.take_write_access()?;
         }
-        let result = attributes::set_len(file.path.dentry(), &file.inode, 0);
+        let result = attributes::set_len(file.path.dentry(), &file.inode, 0, file.ops.handle());
         if !takes_write_access {
             file.inode.release_write_access();
         }

@@ -19,6 +19,8 @@ bitflags! {
         const WRITE = 2;
         /// See the content.
         const READ = 4;
+        /// Nothing is done yet: `access(2)` and `chdir(2)` ask. Only filesystems that decide for themselves make a difference.
+        const ASKING = 8;
     }
 }
 
@@ -56,7 +58,7 @@ pub fn check(inode: &Inode, credentials: &Credentials, access: Access) -> Result
     }
     match inode.ops.permission(inode, credentials, access.bits()) {
         Some(answer) => answer?,
-        None => check_mode(inode, credentials, access)?,
+        None => check_mode(inode, credentials, access - Access::ASKING)?,
     }
     bpf::device::check_open(inode.file_type, inode.device, access)
 }
@@ -177,7 +179,7 @@ pub fn check_access(directory_fd: i32, name: &[u8], flags: LookupFlags, access: 
     if runs_regular && mount::flags(place.mount()).contains(MountFlags::NOEXEC) {
         return Err(Errno::ACCES);
     }
-    check(&inode, &credentials, access)?;
+    check(&inode, &credentials, access | Access::ASKING)?;
     let kept_on_disk = matches!(inode.file_type, FileType::Regular | FileType::Directory | FileType::Symlink);
     if access.contains(Access::WRITE) && kept_on_disk && mount::is_read_only(&place) { Err(Errno::ROFS) } else { Ok(()) }
 }

@@ -133,11 +133,28 @@ fn drain_into(from: &Pipe, target: &OpenFile, at: &mut At, len_bytes: usize, non
     if !from.wait_readable(nonblocking)? {
         return Ok(0);
     }
+    if target.ops.takes_whole_splices() {
+        return drain_whole(from, target, len_bytes);
+    }
     from.drain(len_bytes, &mut |bytes| {
         let written = write_at(target, bytes, *at)?;
         at.advance(written);
         Ok(written)
     })
+}
+
+/// Pipe to a file that takes its bytes in one piece: `EINVAL` if there are fewer.
+fn drain_whole(from: &Pipe, target: &OpenFile, len_bytes: usize) -> Result<usize> {
+    if from.unread_bytes() < len_bytes {
+        return Err(Errno::INVAL);
+    }
+    let mut unit = Vec::new();
+    unit.try_reserve_exact(len_bytes).map_err(|_| Errno::NOMEM)?;
+    from.drain(len_bytes, &mut |bytes| {
+        unit.extend_from_slice(bytes);
+        Ok(bytes.len())
+    })?;
+    target.ops.splice_write(target, &unit).unwrap_or(Err(Errno::INVAL))
 }
 
 /// File to pipe: waits for room, then reads once as much as there is room for.
@@ -146,6 +163,9 @@ fn fill_from(source: &OpenFile, at: At, to: &Pipe, len_bytes: usize, nonblocking
         return Err(Errno::INVAL);
     }
     to.wait_writable(nonblocking)?;
+    if let Some(unit) = source.ops.splice_read(source, len_bytes) {
+        return to.write(&mut IoBuffer::kernel_source(&unit?), false, false);
+    }
     let mut bytes = chunk(len_bytes.min(to.room_bytes()))?;
     let count = read_at(source, &mut bytes, at)?;
     let read = bytes.get(..count).unwrap_or_default();

@@ -43,14 +43,13 @@ pub trait FileSystemType: Send + Sync {
 /// What a mount of a filesystem is asked for.
 pub struct MountRequest {
     /// The source string; `None` is NULL.
-    #[expect(dead_code, reason = "filesystems on devices and FUSE read it")]
+    #[expect(dead_code, reason = "filesystems on devices read it")]
     pub source: Option<Vec<u8>>,
     /// Superblock flags, `SB_*` = `MS_*` (F6).
     pub flags: u32,
     /// Options in order: key, and value if there was one.
     pub options: Vec<(String, Option<Vec<u8>>)>,
     /// Subtype behind the dot, if any.
-    #[expect(dead_code, reason = "FUSE reads it")]
     pub subtype: Option<String>,
     /// Who mounts.
     pub credentials: Arc<Credentials>,
@@ -242,6 +241,8 @@ pub struct FileSystemStatistics {
     pub files: u64,
     pub files_free: u64,
     pub name_max_bytes: u64,
+    /// `f_frsize` where it is not the block size.
+    pub fragment_size_bytes: Option<u64>,
 }
 
 /// What a filesystem does as a whole.
@@ -249,6 +250,16 @@ pub struct FileSystemStatistics {
 pub trait SuperBlockOps: Any + Send + Sync {
     /// `statfs(2)`.
     fn statistics(&self, superblock: &SuperBlock) -> FileSystemStatistics;
+
+    /// `statfs(2)` of a place in it, where finding out may fail.
+    fn statistics_at(&self, superblock: &SuperBlock, place: &Dentry) -> Result<FileSystemStatistics> {
+        Ok(self.statistics(superblock))
+    }
+
+    /// Writes back what is kept in memory only (`sync(2)`, `syncfs(2)`).
+    fn sync(&self, superblock: &SuperBlock) -> Result<()> {
+        Ok(())
+    }
 
     /// Options for mountinfo and mounts, each with its comma in front: `,size=64k,mode=755`.
     fn show_options(&self, superblock: &SuperBlock, out: &mut dyn core::fmt::Write) -> core::fmt::Result {
@@ -279,6 +290,11 @@ pub trait SuperBlockOps: Any + Send + Sync {
     /// Whether the cache may keep dentries that nobody uses. procfs says no: they would hold what the files stand for.
     fn keeps_dentries(&self) -> bool {
         true
+    }
+
+    /// Whether what it says of its tree comes from a program, which may contradict itself.
+    fn may_lie(&self) -> bool {
+        false
     }
 
     /// The longest name in bytes (`ENAMETOOLONG` beyond).

@@ -374,13 +374,21 @@ pub fn look_up_locked(directory: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry
         return Err(Errno::NOENT);
     }
     let superblock = &inode.superblock;
-    match inode.ops.lookup(&inode, name) {
-        Ok(found) => Ok(directory.add_child(superblock, name, Some(found), superblock.ops.keeps_dentries())),
-        Err(Errno::NOENT) if superblock.ops.has_free_names() => {
-            Ok(directory.add_child(superblock, name, None, superblock.ops.caches_negative()))
-        }
-        Err(error) => Err(error),
+    let found = match inode.ops.lookup(&inode, name) {
+        Ok(found) => Some(found),
+        Err(Errno::NOENT) if superblock.ops.has_free_names() => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(found) = &found
+        && found.file_type == FileType::Directory
+        && superblock.ops.may_lie()
+    {
+        directory.require_no_loop(found)?;
     }
+    let keeps = if found.is_some() { superblock.ops.keeps_dentries() } else { superblock.ops.caches_negative() };
+    let dentry = directory.add_child(superblock, name, found, keeps);
+    inode.ops.entered(&dentry);
+    Ok(dentry)
 }
 
 /// What the cache has, if the filesystem still stands by it.

@@ -119,7 +119,7 @@ fn getcwd(arguments: &Arguments) -> Result<u64> {
 fn enter(place: Path) -> Result<u64> {
     let inode = place.inode().ok_or(Errno::NOENT)?;
     let thread = current();
-    permission::check(&inode, &thread.credentials(), Access::EXECUTE)?;
+    permission::check(&inode, &thread.credentials(), Access::EXECUTE | Access::ASKING)?;
     thread.fs().set_working_directory(place);
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
 use crate::fs::io::{self, Transfer};
-use crate::fs::{OpenFile, attributes, walk};
+use crate::fs::{OpenFile, attributes, fuse, walk};
 use crate::mm::user::UserPointer;
 use crate::task::current;
 use alloc::{sync::Arc, vec::Vec};
@@ -28,7 +28,7 @@ pub(super) const TABLE: &[Entry] = &[
     Entry(sys::__NR_dup3, "dup3", dup3),
     Entry(sys::__NR_fsync, "fsync", fsync),
     Entry(sys::__NR_fdatasync, "fdatasync", fdatasync),
-    Entry(sys::__NR_sync, "sync", |_| Ok(0)),
+    Entry(sys::__NR_sync, "sync", sync_all),
     Entry(sys::__NR_syncfs, "syncfs", syncfs),
     Entry(sys::__NR_sync_file_range, "sync_file_range", sync_file_range),
     Entry(sys::__NR_readahead, "readahead", readahead),
@@ -172,7 +172,14 @@ fn fdatasync(arguments: &Arguments) -> Result<u64> {
 }
 
 fn syncfs(arguments: &Arguments) -> Result<u64> {
-    file(arguments[0]).map(|_| 0)
+    let file = file(arguments[0])?;
+    file.inode.superblock.ops.sync(&file.inode.superblock).map(|()| 0)
+}
+
+/// `sync(2)` cannot fail.
+fn sync_all(_arguments: &Arguments) -> Result<u64> {
+    fuse::sync_all();
+    Ok(0)
 }
 
 fn sync_file_range(arguments: &Arguments) -> Result<u64> {

@@ -154,6 +154,7 @@ fn file_backing(file: &Arc<OpenFile>, flags: u32, protection: Protection, offset
     if let Some(FileMapping::Anonymous) = file.ops.mapping(file) {
         return Ok((if shared { Backing::SharedAnonymous } else { Backing::Anonymous }, most));
     }
+    file.ops.check_mapping(shared)?;
     let mapped = file.mapped()?;
     if flags & sys::MAP_GROWSDOWN != 0 {
         return Err(Errno::INVAL);

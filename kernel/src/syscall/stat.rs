@@ -40,6 +40,7 @@ fn full_mode(inode: &Inode, attributes: &Attributes) -> u32 {
 }
 
 fn write_stat(inode: &Arc<Inode>, address: u64) -> Result<u64> {
+    inode.ops.refresh(inode)?;
     let attributes = inode.ops.attributes(inode)?;
     let namespace = current().credentials().user_namespace.clone();
     let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
@@ -102,6 +103,7 @@ const STATX_WORDS: usize = 32;
 
 fn statx_words(place: &Path, wanted: u32) -> Result<[u64; STATX_WORDS]> {
     let inode = place.inode().ok_or(Errno::NOENT)?;
+    inode.ops.refresh(&inode)?;
     let attributes = inode.ops.attributes(&inode)?;
     let namespace = current().credentials().user_namespace.clone();
     let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
@@ -142,7 +144,7 @@ fn statx_words(place: &Path, wanted: u32) -> Result<[u64; STATX_WORDS]> {
 }
 
 fn write_statfs(superblock: &SuperBlock, place: &Path, address: u64) -> Result<u64> {
-    let statistics = superblock.ops.statistics(superblock);
+    let statistics = superblock.ops.statistics_at(superblock, place.dentry())?;
     let words: [u64; STATFS_WORDS] = [
         statistics.magic,
         statistics.block_size_bytes,
@@ -153,7 +155,7 @@ fn write_statfs(superblock: &SuperBlock, place: &Path, address: u64) -> Result<u
         statistics.files_free,
         superblock.device,
         statistics.name_max_bytes,
-        statistics.block_size_bytes,
+        statistics.fragment_size_bytes.unwrap_or(statistics.block_size_bytes),
         ST_VALID | mount::statistics_flags(place),
         0,
         0,

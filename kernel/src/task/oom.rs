@@ -27,7 +27,10 @@ pub fn make_room() -> bool {
         TRIES.store(0, Ordering::Relaxed);
         return false;
     }
-    kill_largest();
+    crate::fs::fuse::drop_clean_pages();
+    if crate::mm::frame::low() {
+        kill_largest();
+    }
     let moment = Deadline(clock::monotonic_ns() + PATIENCE_NS);
     let _ = WaitQueue::new().wait_until(WaitMode::KILLABLE.until(Some(moment)), || None::<()>);
     !thread.must_end()

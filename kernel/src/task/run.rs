@@ -119,7 +119,7 @@ fn page_fault(thread: &Thread, error: u64, address: u64) -> Option<SignalInfo> {
         Ok(()) => None,
         Err(FaultError::NotMapped) => Some(SignalInfo::fault(Signal::SEGV, sys::SEGV_MAPERR, address)),
         Err(FaultError::NotAllowed) => Some(SignalInfo::fault(Signal::SEGV, sys::SEGV_ACCERR, address)),
-        Err(FaultError::Bus) => Some(SignalInfo::fault(Signal::BUS, sys::BUS_ADRERR, address)),
+        Err(FaultError::Bus | FaultError::Absent) => Some(SignalInfo::fault(Signal::BUS, sys::BUS_ADRERR, address)),
         // The killer was called and could not help: the thread ends, or the instruction is tried again.
         Err(FaultError::OutOfMemory) => None,
     }

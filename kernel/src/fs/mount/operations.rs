@@ -316,7 +316,8 @@ pub fn change_root(name: &[u8]) -> Result<()> {
     let thread = crate::task::current();
     let credentials: Arc<Credentials> = thread.credentials();
     let inode = place.inode().ok_or(Errno::NOENT)?;
-    crate::fs::permission::check(&inode, &credentials, crate::fs::permission::Access::EXECUTE)?;
+    let access = crate::fs::permission::Access::EXECUTE | crate::fs::permission::Access::ASKING;
+    crate::fs::permission::check(&inode, &credentials, access)?;
     if !credentials.capable_in(Capabilities::SYS_CHROOT, &credentials.user_namespace) {
         return Err(Errno::PERM);
     }

@@ -44,7 +44,7 @@ static ENTRIES: &[Entry] = &[
     Entry::file("loadavg", system::loadavg),
     Entry::file("locks", system::locks),
     Entry::file("meminfo", system_memory::meminfo),
-    Entry::file("misc", system::nothing),
+    Entry::file("misc", system::misc),
     Entry::file("modules", system::nothing),
     Entry::link("mounts", "self/mounts"),
     Entry::link("net", "self/net"),

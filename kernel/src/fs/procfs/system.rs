@@ -114,6 +114,12 @@ pub(super) fn filesystems(_file: &OpenFile, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn misc(_file: &OpenFile, text: &mut Text) -> Result<()> {
+    // `Text` takes everything.
+    let _ = registry::list_misc(text);
+    Ok(())
+}
+
 pub(super) fn devices(_file: &OpenFile, text: &mut Text) -> Result<()> {
     // A text takes everything.
     let _ = registry::list_devices(text);

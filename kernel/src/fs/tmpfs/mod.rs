@@ -224,6 +224,7 @@ impl SuperBlockOps for TmpfsSuper {
             files: usage.max_inodes,
             files_free: usage.free_inodes,
             name_max_bytes: 255,
+            fragment_size_bytes: None,
         }
     }
 

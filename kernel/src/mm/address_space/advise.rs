@@ -81,7 +81,7 @@ impl AddressSpace {
         if holes || at < end { Err(Errno::NOMEM) } else { Ok(()) }
     }
 
-    /// `msync(2)`: there is nothing behind memory that would have to be written; what is left are the checks.
+    /// `msync(2)`: files that are kept elsewhere get what was stored through shared mappings.
     pub fn sync(&self, address: u64, len_bytes: u64, flags: u32) -> Result<()> {
         let exclusive = sys::MS_ASYNC | sys::MS_SYNC;
         if flags & !(sys::MS_ASYNC | sys::MS_SYNC | sys::MS_INVALIDATE) != 0 || flags & exclusive == exclusive {
@@ -93,7 +93,16 @@ impl AddressSpace {
         if flags & sys::MS_INVALIDATE != 0 && map.areas.overlapping(start, end).any(locked) {
             return Err(Errno::BUSY);
         }
-        if map.areas.covers(start, end) { Ok(()) } else { Err(Errno::NOMEM) }
+        let covered = map.areas.covers(start, end);
+        let shared = map.areas.overlapping(start, end).filter(|area| area.is_shared());
+        let files: Vec<_> = shared.filter_map(|area| area.file().cloned()).collect();
+        drop(map);
+        if flags & sys::MS_SYNC != 0 {
+            for file in files {
+                file.pages().write_back()?;
+            }
+        }
+        if covered { Ok(()) } else { Err(Errno::NOMEM) }
     }
 
     /// `mincore(2)`: a byte for each page, 1 if it is in memory. `ENOMEM` if part of the range is not mapped.
@@ -123,7 +132,7 @@ impl AddressSpace {
                 FaultError::NotMapped | FaultError::OutOfMemory => Errno::NOMEM,
                 // An area without the right: EINVAL; a page that cannot be had: EFAULT (`madvise(2)`).
                 FaultError::NotAllowed => Errno::INVAL,
-                FaultError::Bus => Errno::FAULT,
+                FaultError::Bus | FaultError::Absent => Errno::FAULT,
             })?;
         }
         Ok(())

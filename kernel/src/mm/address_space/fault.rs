@@ -20,10 +20,28 @@ impl AddressSpace {
         self.stack_limit_bytes.store(stack_limit_bytes, Ordering::Relaxed);
         loop {
             let outcome = self.map.lock().fault(address, access, stack_limit_bytes);
-            // Nobody is killed while the map is locked: whoever dies may need it.
-            if outcome != Err(FaultError::OutOfMemory) || !oom::make_room() {
-                return outcome;
+            match outcome {
+                Err(error) => self.prepare_again(address, error)?,
+                Ok(()) => return Ok(()),
             }
+        }
+    }
+
+    /// What can be done about a fault that was not served, without the map's lock: whoever dies to make room may need it, and so may the
+    /// program that a page comes from. Gives the error back if nothing can.
+    fn prepare_again(&self, address: u64, error: FaultError) -> FaultResult {
+        match error {
+            FaultError::OutOfMemory if oom::make_room() => Ok(()),
+            FaultError::Absent => {
+                let wanted = {
+                    let map = self.map.lock();
+                    let area = map.areas.find(address).ok_or(FaultError::NotMapped)?;
+                    area.file().map(|file| (file.clone(), area.page_index(page_start(address))))
+                };
+                let (file, index) = wanted.ok_or(FaultError::NotMapped)?;
+                file.pages().fetch(index)
+            }
+            error => Err(error),
         }
     }
 
@@ -53,9 +71,7 @@ impl AddressSpace {
                 }
                 Err(error) => {
                     drop(map);
-                    if error != FaultError::OutOfMemory || !oom::make_room() {
-                        return Err(error);
-                    }
+                    self.prepare_again(address, error)?;
                 }
             }
         };

@@ -73,6 +73,10 @@ impl AddressSpace {
     pub(super) fn release(&self, removed: Vec<Area>) {
         for area in removed {
             if let Some(file) = area.file() {
+                if area.is_shared() {
+                    // munmap(2) has no way to tell of an error; fsync(2) has.
+                    let _ = file.pages().write_back();
+                }
                 file.mappings().remove(self, area.pages());
             }
         }

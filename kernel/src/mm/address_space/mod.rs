@@ -82,6 +82,8 @@ pub enum FaultError {
     Bus,
     /// No memory: the out-of-memory killer decides.
     OutOfMemory,
+    /// The page has to be fetched first ([`PageSource::fetch`]). Never leaves the address space.
+    Absent,
 }
 
 /// The pages of a file as mappings see them. Implemented by each filesystem's inodes that can be mapped
@@ -90,8 +92,22 @@ pub trait PageSource: Send + Sync {
     /// The page at `index` (in pages from the file's start), shared with everybody who reads or writes the file.
     ///
     /// `for_write` tells that the page will be dirtied through a shared mapping: tmpfs allocates holes then (a read of a hole
-    /// charges a page too). May block. [`FaultError::Bus`] past the end of the file or when the filesystem is full.
+    /// charges a page too). Called with the address space locked: it may wait for locks and memory, but not for programs, which may
+    /// need the same address space. [`FaultError::Bus`] past the end of the file or when the filesystem is full, [`FaultError::Absent`]
+    /// if [`Self::fetch`] must get it first.
     fn page(&self, index: u64, for_write: bool) -> core::result::Result<Frame, FaultError>;
+
+    /// Gets the page at `index` from where the file is kept, so that [`Self::page`] finds it. Called without locks; may wait for
+    /// whatever it takes.
+    fn fetch(&self, index: u64) -> core::result::Result<(), FaultError> {
+        let _ = index;
+        Err(FaultError::Bus)
+    }
+
+    /// Writes back what was stored through shared mappings (`msync(2)`, and before the last mapping goes).
+    fn write_back(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Length of the file in bytes, now.
     fn len_bytes(&self) -> u64;

@@ -4,6 +4,7 @@ use super::Fixed;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::Entry;
 use crate::fs::procfs::status::parse_number;
+use crate::fs::{dentry, fuse};
 
 pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("admin_reserve_kbytes", &Fixed("8192")),
@@ -28,7 +29,17 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("vfs_cache_pressure", &Fixed("100")),
 ];
 
-/// `drop_caches`: file pages are the files themselves here, so there is nothing that could be dropped.
+/// `drop_caches`: clean pages of files that are kept elsewhere (1), names and inodes that nobody uses (2).
 fn drop_caches(bytes: &[u8]) -> Result<()> {
-    if (1..=4).contains(&parse_number(bytes)?) { Ok(()) } else { Err(Errno::INVAL) }
+    let what = parse_number(bytes)?;
+    if !(1..=4).contains(&what) {
+        return Err(Errno::INVAL);
+    }
+    if what & 1 != 0 {
+        fuse::drop_clean_pages();
+    }
+    if what & 2 != 0 {
+        dentry::forget_unused();
+    }
+    Ok(())
 }

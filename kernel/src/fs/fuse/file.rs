@@ -1,0 +1,601 @@
+//! Open regular files: reading and writing through the page cache or past it, mapping, flushing.
+
+use super::cache;
+use super::handle::{self, Handle};
+use super::node::Node;
+use super::poll::PollPoint;
+use super::protocol::{Features, Fields, Message, Opcode, OpenedFlags, READ_LOCK_OWNER, WRITE_CACHE, WRITE_LOCK_OWNER};
+use super::request::Question;
+use crate::errno::{Errno, Result};
+use crate::fs::file::{self, FileMapping};
+use crate::fs::{FileOps, Inode, OpenFile, OpenFlags, PollEvents, PollTable, attributes};
+use crate::mm::address_space::{FaultError, PageSource};
+use crate::mm::{Frame, IoBuffer, PAGE_SIZE_BYTES};
+use crate::sync::SpinLock;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use linux_raw_sys::general as sys;
+
+const PAGE: u64 = PAGE_SIZE_BYTES as u64;
+
+/// An open regular file.
+pub struct RegularFile {
+    inode: Arc<Inode>,
+    pub(super) handle: Arc<Handle>,
+    /// Where reads and writes go on in a file that cannot be positioned.
+    own_position: SpinLock<u64>,
+    /// The page behind the last that was read: who goes on there reads the file from front to back.
+    expected_page: AtomicU64,
+    poll_point: Arc<PollPoint>,
+}
+
+/// Opens at the server.
+pub fn open(node: &Node, inode: &Arc<Inode>, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+    let handle = Handle::open(node, false, flags)?;
+    Ok(with_handle(node, inode, handle))
+}
+
+/// An open file for what the server has opened already.
+pub fn with_handle(node: &Node, inode: &Arc<Inode>, handle: Arc<Handle>) -> Arc<dyn FileOps> {
+    if handle.was_truncated() {
+        node.cache.set_len(inode, 0);
+        inode.attributes.lock().size_bytes = 0;
+        node.changed_here();
+    } else if !handle.flags.contains(OpenedFlags::KEEP_CACHE) {
+        node.cache.forget(inode, 0, u64::MAX);
+    }
+    if handle.open_flags.writable() {
+        let mut writers = node.writers.lock();
+        writers.retain(|writer| writer.strong_count() > 0);
+        writers.push(Arc::downgrade(&handle));
+    }
+    let poll_point = node.connection().polls.add();
+    Arc::new(RegularFile { inode: inode.clone(), handle, own_position: SpinLock::new(0), expected_page: AtomicU64::new(0), poll_point })
+}
+
+/// `READ` of at most `len_bytes`.
+fn ask_read(node: &Node, handle: &Handle, offset: u64, len_bytes: usize, flags: OpenFlags) -> Result<Vec<u8>> {
+    let body = Message::default().u64(handle.number).u64(offset).u32(len_bytes as u32).u32(READ_LOCK_OWNER);
+    let body = body.u64(handle::current_owner()).u32(flags.bits()).u32(0);
+    node.connection().call(Question::new(Opcode::Read, node.number, body).answer_up_to(len_bytes))
+}
+
+/// `WRITE`: how many bytes the server took.
+fn ask_write(node: &Node, handle: &Handle, offset: u64, data: &[u8], flags: OpenFlags, cached: bool) -> Result<usize> {
+    let (write_flags, owner) = if cached { (WRITE_CACHE, 0) } else { (WRITE_LOCK_OWNER, handle::current_owner()) };
+    let mut body = Message::default().u64(handle.number).u64(offset).u32(data.len() as u32).u32(write_flags);
+    if node.connection().settings().minor >= 9 {
+        body = body.u64(owner).u32(flags.bits()).u32(0);
+    }
+    let question = Question::new(Opcode::Write, node.number, body.data(data)?).answer(8);
+    // Pages that were written earlier are nobody's in particular any more.
+    let question = if cached { question.anonymous().forced() } else { question };
+    let answer = node.connection().call(question)?;
+    handle::bounded(Fields(&answer).u32(), data.len())
+}
+
+/// Most bytes of one WRITE.
+fn write_limit(node: &Node) -> usize {
+    let settings = node.connection().settings();
+    if !settings.has(Features::BIG_WRITES) {
+        return PAGE_SIZE_BYTES;
+    }
+    settings.max_write_bytes.min(settings.max_pages * PAGE_SIZE_BYTES)
+}
+
+/// Most bytes of one READ that goes past the cache.
+fn direct_read_limit(node: &Node) -> usize {
+    let settings = node.connection().settings();
+    let most = settings.max_pages * PAGE_SIZE_BYTES;
+    node.connection().terms.max_read_bytes.map_or(most, |bytes| most.min(bytes as usize))
+}
+
+fn size_of(inode: &Inode) -> u64 {
+    inode.attributes.lock().size_bytes
+}
+
+/// Reads pages from `first` on, `wanted` of them at most, as far as they are not kept and the file goes.
+fn fill(node: &Node, inode: &Arc<Inode>, handle: &Handle, first: u64, wanted: u64) -> Result<()> {
+    let settings = node.connection().settings();
+    let most = (settings.readahead_bytes as u64 / PAGE).max(1).min(settings.max_pages as u64);
+    let size = size_of(inode);
+    let to_end = size.div_ceil(PAGE).saturating_sub(first).max(1);
+    let limit = wanted.min(most).min(to_end);
+    let pages = (1..limit).find(|offset| node.cache.contains(first + offset)).unwrap_or(limit);
+    let len_bytes = (pages * PAGE) as usize;
+    let bytes = ask_read(node, handle, first * PAGE, len_bytes, handle.open_flags)?;
+    if bytes.len() < len_bytes {
+        note_end(node, inode, first * PAGE + bytes.len() as u64, size);
+    }
+    for index in 0..pages {
+        let frame = cache::new_page()?;
+        let from = (index * PAGE) as usize;
+        let part = bytes.get(from..bytes.len().min(from + PAGE_SIZE_BYTES)).unwrap_or_default();
+        frame.write(0, part);
+        node.cache.insert(first + index, frame);
+    }
+    Ok(())
+}
+
+/// The server has less than the size says: the file became shorter meanwhile. (With the writeback cache, the rest is a hole.)
+fn note_end(node: &Node, inode: &Inode, end: u64, asked_size: u64) {
+    if node.owns_content(inode) {
+        return;
+    }
+    let mut attributes = inode.attributes.lock();
+    if end < attributes.size_bytes && attributes.size_bytes == asked_size {
+        attributes.size_bytes = end;
+        drop(attributes);
+        node.changed_here();
+    }
+}
+
+/// Writes all dirty pages. The first error is told when all was tried.
+pub fn write_back(node: &Node, inode: &Arc<Inode>) -> Result<()> {
+    let mut result = Ok(());
+    let mut from = 0;
+    while let Some(first) = node.cache.next_dirty(from) {
+        let most = (write_limit(node) as u64 / PAGE).max(1);
+        let end = (first + 1..first + most).find(|&index| !node.cache.is_dirty(index)).unwrap_or(first + most);
+        let written = write_back_run(node, inode, first, end);
+        result = result.and(written);
+        from = end;
+    }
+    result
+}
+
+fn write_back_run(node: &Node, inode: &Arc<Inode>, first: u64, end: u64) -> Result<()> {
+    // The next store through a mapping faults, and makes the page dirty again.
+    inode.mappings.forget(first, end - first, false);
+    let size = size_of(inode);
+    let mut data = Vec::new();
+    data.try_reserve_exact(((end - first) * PAGE) as usize).map_err(|_| Errno::NOMEM)?;
+    for index in first..end {
+        let Some(frame) = node.cache.clean(index) else { break };
+        let start = data.len();
+        data.resize(start + PAGE_SIZE_BYTES, 0);
+        frame.read(0, &mut data[start..]);
+    }
+    let left = usize::try_from(size.saturating_sub(first * PAGE)).unwrap_or(usize::MAX);
+    data.truncate(left);
+    if data.is_empty() {
+        return Ok(());
+    }
+    let handle = node.writer().ok_or(Errno::IO)?;
+    let written = ask_write(node, &handle, first * PAGE, &data, OpenFlags::empty(), true)?;
+    if written == data.len() { Ok(()) } else { Err(Errno::IO) }
+}
+
+impl RegularFile {
+    fn node(&self) -> Result<&Node> {
+        let node = self.inode.downcast::<Node>().ok_or(Errno::IO)?;
+        node.require_good().map(|()| node)
+    }
+
+    /// Whether the page cache is passed by.
+    fn is_direct(&self, file: &OpenFile) -> bool {
+        self.handle.flags.contains(OpenedFlags::DIRECT_IO) || file.flags().contains(OpenFlags::DIRECT)
+    }
+
+    fn is_stream(&self) -> bool {
+        self.handle.flags.contains(OpenedFlags::STREAM)
+    }
+
+    fn is_unpositioned(&self) -> bool {
+        self.handle.flags.intersects(OpenedFlags::STREAM | OpenedFlags::NONSEEKABLE)
+    }
+
+    /// Runs a transfer where the file is: generic code knows no position of files that cannot be positioned.
+    fn at_own_position(&self, offset: &mut u64, step: impl FnOnce(&mut u64) -> Result<usize>) -> Result<usize> {
+        if !self.is_unpositioned() || self.is_stream() {
+            return step(offset);
+        }
+        let mut position = *self.own_position.lock();
+        let moved = step(&mut position)?;
+        *self.own_position.lock() = position + moved as u64;
+        Ok(moved)
+    }
+
+    fn read_direct(&self, file: &OpenFile, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64) -> Result<usize> {
+        let most = direct_read_limit(node);
+        let mut total = 0;
+        while buffer.remaining() > 0 {
+            let wanted = buffer.remaining().min(most);
+            let bytes = match ask_read(node, &self.handle, offset + total as u64, wanted, file.flags()) {
+                Ok(bytes) => bytes,
+                Err(_) if total > 0 => break,
+                Err(error) => return Err(error),
+            };
+            if bytes.is_empty() {
+                break;
+            }
+            let moved = buffer.put(&bytes)?;
+            total += moved;
+            if bytes.len() < wanted || moved < bytes.len() {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    fn read_cached(&self, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64) -> Result<usize> {
+        let ends_beyond = offset.saturating_add(buffer.remaining() as u64) > size_of(&self.inode);
+        if ends_beyond || node.connection().settings().has(Features::AUTO_INVAL_DATA) {
+            node.refresh_stale(&self.inode)?;
+        }
+        let mut page = [0; PAGE_SIZE_BYTES];
+        let mut total = 0;
+        while buffer.remaining() > 0 {
+            let position = offset + total as u64;
+            let within = (position % PAGE) as usize;
+            let left = usize::try_from(size_of(&self.inode).saturating_sub(position)).unwrap_or(usize::MAX);
+            let wanted = left.min(PAGE_SIZE_BYTES - within).min(buffer.remaining());
+            if wanted == 0 {
+                break;
+            }
+            let frame = match self.page_for_read(node, position / PAGE, buffer.remaining()) {
+                Ok(frame) => frame,
+                Err(_) if total > 0 => break,
+                Err(error) => return Err(error),
+            };
+            // Reading it may have shown that the file is shorter.
+            let left = usize::try_from(size_of(&self.inode).saturating_sub(position)).unwrap_or(usize::MAX);
+            let wanted = wanted.min(left);
+            frame.read(within, &mut page[..wanted]);
+            let moved = match buffer.put(&page[..wanted]) {
+                Ok(moved) => moved,
+                Err(_) if total > 0 => break,
+                Err(error) => return Err(error),
+            };
+            total += moved;
+            if moved < wanted || wanted == 0 {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    fn page_for_read(&self, node: &Node, index: u64, wanted_bytes: usize) -> Result<Frame> {
+        let sequential = self.expected_page.swap(index + 1, Ordering::Relaxed) == index;
+        loop {
+            if let Some(frame) = node.cache.get(index) {
+                return Ok(frame);
+            }
+            let needed = (wanted_bytes as u64).div_ceil(PAGE) + 1;
+            fill(node, &self.inode, &self.handle, index, if sequential { u64::MAX } else { needed })?;
+        }
+    }
+
+    fn write_direct(&self, file: &OpenFile, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64, allowed: usize) -> Result<usize> {
+        let settings = node.connection().settings();
+        let most = settings.max_write_bytes.min(settings.max_pages * PAGE_SIZE_BYTES);
+        let total = self.write_through(file, node, buffer, offset, allowed, most)?;
+        node.cache.forget(&self.inode, offset / PAGE, (total as u64).div_ceil(PAGE) + 1);
+        Ok(total)
+    }
+
+    /// Sends what is written at once, in pieces of at most `most` bytes, and keeps what the pages here know true.
+    fn write_through(
+        &self,
+        file: &OpenFile,
+        node: &Node,
+        buffer: &mut IoBuffer<'_>,
+        offset: u64,
+        allowed: usize,
+        most: usize,
+    ) -> Result<usize> {
+        let mut data = Vec::new();
+        let mut total = 0;
+        while total < allowed {
+            let position = offset + total as u64;
+            // Pieces end at page borders.
+            let wanted = (allowed - total).min(most - (position % PAGE) as usize % most);
+            data.try_reserve(wanted.saturating_sub(data.len())).map_err(|_| Errno::NOMEM)?;
+            data.resize(wanted, 0);
+            let step = buffer.take(&mut data).and_then(|taken| {
+                let written = ask_write(node, &self.handle, position, &data[..taken], file.flags(), false)?;
+                self.wrote(node, position, &data[..written])?;
+                Ok((taken, written))
+            });
+            let (taken, written) = match step {
+                Ok(counts) => counts,
+                Err(_) if total > 0 => break,
+                Err(error) => return Err(error),
+            };
+            total += written;
+            if written < taken || taken < wanted {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    /// The server has taken `data` at `position`: the pages here hold it, too, and the file is at least so long.
+    fn wrote(&self, node: &Node, position: u64, data: &[u8]) -> Result<()> {
+        let direct = self.handle.flags.contains(OpenedFlags::DIRECT_IO);
+        let mut done = 0;
+        while done < data.len() {
+            let at = position + done as u64;
+            let within = (at % PAGE) as usize;
+            let part = (data.len() - done).min(PAGE_SIZE_BYTES - within);
+            let frame = match node.cache.get(at / PAGE) {
+                // A whole page is known now.
+                None if part == PAGE_SIZE_BYTES && !direct => {
+                    let fresh = cache::new_page()?;
+                    node.cache.insert(at / PAGE, fresh);
+                    node.cache.get(at / PAGE)
+                }
+                frame => frame,
+            };
+            if let Some(frame) = frame {
+                frame.write(within, &data[done..done + part]);
+            }
+            done += part;
+        }
+        {
+            let mut attributes = self.inode.attributes.lock();
+            attributes.size_bytes = attributes.size_bytes.max(position + data.len() as u64);
+        }
+        node.changed_here();
+        Ok(())
+    }
+
+    /// Writes into pages only; they go to the server later.
+    fn write_later(&self, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64, allowed: usize) -> Result<usize> {
+        let mut bytes = [0; PAGE_SIZE_BYTES];
+        let mut total = 0;
+        while total < allowed {
+            let position = offset + total as u64;
+            let within = (position % PAGE) as usize;
+            let wanted = (PAGE_SIZE_BYTES - within).min(allowed - total);
+            let step = buffer.take(&mut bytes[..wanted]).and_then(|taken| {
+                let frame = self.page_for_write(node, position / PAGE, within, taken)?;
+                frame.write(within, &bytes[..taken]);
+                Ok(taken)
+            });
+            let moved = match step {
+                Ok(moved) => moved,
+                Err(_) if total > 0 => break,
+                Err(error) => return Err(error),
+            };
+            total += moved;
+            let mut attributes = self.inode.attributes.lock();
+            attributes.size_bytes = attributes.size_bytes.max(position + moved as u64);
+            drop(attributes);
+            if moved < wanted {
+                break;
+            }
+        }
+        node.note_own_times();
+        Ok(total)
+    }
+
+    /// The page that `len_bytes` at `within` are written to, dirty: what the write does not cover is read first.
+    fn page_for_write(&self, node: &Node, index: u64, within: usize, len_bytes: usize) -> Result<Frame> {
+        let known_end = size_of(&self.inode);
+        let covers =
+            len_bytes == PAGE_SIZE_BYTES || index * PAGE >= known_end || (within == 0 && index * PAGE + len_bytes as u64 >= known_end);
+        loop {
+            if let Some(frame) = node.cache.get_for_write(index) {
+                return Ok(frame);
+            }
+            if covers {
+                node.cache.insert_dirty(index, cache::new_page()?);
+            } else {
+                let reader = self.reader(node)?;
+                fill(node, &self.inode, &reader, index, 1)?;
+            }
+        }
+    }
+
+    /// A handle that can read: the own one, unless it was opened for writing only.
+    fn reader(&self, node: &Node) -> Result<Arc<Handle>> {
+        if self.handle.open_flags.readable() {
+            return Ok(self.handle.clone());
+        }
+        let writers: Vec<Arc<Handle>> = node.writers.lock().iter().filter_map(alloc::sync::Weak::upgrade).collect();
+        Ok(writers.into_iter().find(|writer| writer.open_flags.readable()).unwrap_or_else(|| self.handle.clone()))
+    }
+
+    fn write_held(&self, file: &OpenFile, buffer: &mut IoBuffer<'_>, offset: &mut u64) -> Result<usize> {
+        let node = self.node()?;
+        let _changes = self.inode.lock.lock();
+        let later = node.owns_content(&self.inode) && !self.is_direct(file);
+        if file.flags().contains(OpenFlags::APPEND) {
+            *offset = size_of(&self.inode);
+        }
+        let allowed = file::writable_len(*offset, buffer.remaining())?;
+        if allowed == 0 && buffer.remaining() == 0 {
+            return Ok(0);
+        }
+        if node.connection().settings().has(Features::HANDLE_KILLPRIV) {
+            attributes::note_modified(&self.inode);
+        } else {
+            attributes::before_write(file)?;
+        }
+        if later {
+            self.write_later(node, buffer, *offset, allowed)
+        } else if self.is_direct(file) {
+            self.write_direct(file, node, buffer, *offset, allowed)
+        } else {
+            self.write_through(file, node, buffer, *offset, allowed, write_limit(node))
+        }
+    }
+}
+
+impl FileOps for RegularFile {
+    fn read(&self, file: &OpenFile, buffer: &mut IoBuffer<'_>, offset: u64) -> Result<usize> {
+        let node = self.node()?;
+        let mut offset = offset;
+        self.at_own_position(&mut offset, |offset| {
+            if self.is_direct(file) { self.read_direct(file, node, buffer, *offset) } else { self.read_cached(node, buffer, *offset) }
+        })
+    }
+
+    fn write(&self, file: &OpenFile, buffer: &mut IoBuffer<'_>, offset: &mut u64) -> Result<usize> {
+        self.at_own_position(offset, |offset| self.write_held(file, buffer, offset))
+    }
+
+    fn seekable(&self) -> bool {
+        !self.is_unpositioned()
+    }
+
+    fn seek(&self, _file: &OpenFile, _position: u64, offset: i64, whence: u32) -> Option<Result<u64>> {
+        if self.is_unpositioned() {
+            return None;
+        }
+        let node = match self.node() {
+            Ok(node) => node,
+            Err(error) => return Some(Err(error)),
+        };
+        match whence {
+            sys::SEEK_END => node.refresh_stale(&self.inode).err().map(Err),
+            sys::SEEK_DATA | sys::SEEK_HOLE => self.ask_seek(node, offset, whence).transpose(),
+            _ => None,
+        }
+    }
+
+    fn pollable(&self) -> bool {
+        true
+    }
+
+    fn poll(&self, _file: &OpenFile, table: &mut PollTable<'_>) -> PollEvents {
+        match self.node() {
+            Ok(node) => self.poll_point.poll(node.connection(), node, &self.handle, table),
+            Err(_) => PollEvents::ERR,
+        }
+    }
+
+    fn ioctl(&self, file: &OpenFile, request: u32, argument: u64) -> Result<usize> {
+        super::ioctl::ioctl(file, self.node()?, &self.handle, false, request, argument)
+    }
+
+    fn mapping(&self, _file: &OpenFile) -> Option<FileMapping> {
+        Some(FileMapping::Pages(Arc::new(FilePages { inode: self.inode.clone(), handle: Some(self.handle.clone()) })))
+    }
+
+    fn check_mapping(&self, shared: bool) -> Result<()> {
+        let node = self.node()?;
+        if self.handle.flags.contains(OpenedFlags::DIRECT_IO) {
+            if shared {
+                return Err(Errno::NODEV);
+            }
+            node.cache.forget(&self.inode, 0, u64::MAX);
+        }
+        Ok(())
+    }
+
+    fn sync(&self, _file: &OpenFile, data_only: bool) -> Result<()> {
+        self.node()?.write_back(&self.inode)?;
+        self.handle.sync(data_only)
+    }
+
+    fn allocate(&self, _file: &OpenFile, mode: u32, offset: u64, len_bytes: u64) -> Result<()> {
+        if mode & !(sys::FALLOC_FL_KEEP_SIZE | sys::FALLOC_FL_PUNCH_HOLE | sys::FALLOC_FL_ZERO_RANGE) != 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let node = self.node()?;
+        let _changes = self.inode.lock.lock();
+        node.write_back(&self.inode)?;
+        let end = offset.checked_add(len_bytes).ok_or(Errno::FBIG)?;
+        let grows = mode & sys::FALLOC_FL_KEEP_SIZE == 0;
+        if grows {
+            file::check_len(end)?;
+        }
+        let body = Message::default().u64(self.handle.number).u64(offset).u64(len_bytes).u32(mode).u32(0);
+        node.connection().call_optional(Question::new(Opcode::Allocate, node.number, body))?.ok_or(Errno::OPNOTSUPP)?;
+        if mode & (sys::FALLOC_FL_PUNCH_HOLE | sys::FALLOC_FL_ZERO_RANGE) != 0 {
+            node.cache.forget(&self.inode, offset / PAGE, len_bytes.div_ceil(PAGE) + 1);
+        }
+        if grows {
+            let mut attributes = self.inode.attributes.lock();
+            attributes.size_bytes = attributes.size_bytes.max(end);
+        }
+        attributes::note_modified(&self.inode);
+        node.changed_here();
+        Ok(())
+    }
+
+    fn flush(&self, _file: &OpenFile) -> Result<()> {
+        let node = self.node()?;
+        if self.handle.flags.contains(OpenedFlags::NOFLUSH) && !node.owns_content(&self.inode) {
+            return Ok(());
+        }
+        node.write_back(&self.inode)?;
+        self.handle.flush(handle::current_owner())
+    }
+
+    fn handle(&self) -> Option<u64> {
+        Some(self.handle.number)
+    }
+
+    fn truncated_by_opening(&self) -> bool {
+        self.handle.was_truncated()
+    }
+
+    fn release(&self, _file: &OpenFile) {
+        if let Ok(node) = self.node()
+            && self.handle.open_flags.writable()
+        {
+            // Stores through a mapping that outlived the descriptor. close(2) told of what could be told.
+            let _ = node.write_back(&self.inode);
+        }
+    }
+}
+
+impl RegularFile {
+    /// `LSEEK`: `None` if the server has none, and the file counts as one piece of data.
+    fn ask_seek(&self, node: &Node, offset: i64, whence: u32) -> Result<Option<u64>> {
+        node.write_back(&self.inode)?;
+        if node.connection().lacks(Opcode::Seek) {
+            return node.refresh_stale(&self.inode).map(|()| None);
+        }
+        let body = Message::default().u64(self.handle.number).u64(offset as u64).u32(whence).u32(0);
+        match node.connection().call_optional(Question::new(Opcode::Seek, node.number, body).answer(8))? {
+            Some(answer) => Ok(Some(Fields(&answer).u64())),
+            None => node.refresh_stale(&self.inode).map(|()| None),
+        }
+    }
+}
+
+/// The pages of a file for mappings, read through the open file that was mapped.
+struct FilePages {
+    inode: Arc<Inode>,
+    handle: Option<Arc<Handle>>,
+}
+
+/// Pages that nobody can read.
+pub fn pages_without_handle(inode: &Arc<Inode>) -> Arc<dyn PageSource> {
+    Arc::new(FilePages { inode: inode.clone(), handle: None })
+}
+
+impl PageSource for FilePages {
+    fn page(&self, index: u64, for_write: bool) -> core::result::Result<Frame, FaultError> {
+        let node = self.inode.downcast::<Node>().ok_or(FaultError::Bus)?;
+        if index >= size_of(&self.inode).div_ceil(PAGE) {
+            return Err(FaultError::Bus);
+        }
+        let frame = if for_write { node.cache.get_for_write(index) } else { node.cache.get(index) };
+        frame.ok_or(FaultError::Absent)
+    }
+
+    fn fetch(&self, index: u64) -> core::result::Result<(), FaultError> {
+        let (Some(node), Some(handle)) = (self.inode.downcast::<Node>(), &self.handle) else { return Err(FaultError::Bus) };
+        let filled = node.require_good().and_then(|()| fill(node, &self.inode, handle, index, u64::MAX));
+        filled.map_err(|error| match error {
+            // The thread is ending, or memory has run out: the access is tried again, or never.
+            Errno::INTR | Errno::NOMEM => FaultError::OutOfMemory,
+            _ => FaultError::Bus,
+        })
+    }
+
+    fn len_bytes(&self) -> u64 {
+        size_of(&self.inode)
+    }
+
+    fn write_back(&self) -> Result<()> {
+        let node = self.inode.downcast::<Node>().ok_or(Errno::IO)?;
+        node.write_back(&self.inode)
+    }
+}

@@ -1,0 +1,28 @@
+//! FUSE: file systems that a program serves (`fuse(4)`).
+//!
+//! From the device to the files: `device` is what the server holds, `connection` what it is asked through, `request` one question and
+//! its answer, `protocol` the words; `options` and `mount` make a mount of a connection; `node` is an inode, `names` what its
+//! directories do, `file` and `directory` are open files, `cache` the pages that are kept; `notify` is what the server says unasked,
+//! `poll` and `ioctl` hand on what their names say, `control` is the type `fusectl`.
+
+mod cache;
+mod connection;
+mod control;
+mod device;
+mod directory;
+mod file;
+mod handle;
+mod ioctl;
+mod mount;
+mod names;
+mod node;
+mod notify;
+mod options;
+mod poll;
+mod protocol;
+mod request;
+
+pub use cache::drop_clean_pages;
+pub use control::CONTROL_TYPE;
+pub use device::open as open_device;
+pub use mount::{TYPE, sync_all};
