@@ -364,3 +364,25 @@ fn user_namespaces_receive_as_slaves_and_cannot_take_locked_mounts_away() {
         mount("", "/tmp/ro", "", libc::MS_REMOUNT | libc::MS_BIND, "").expect("no lock here");
     });
 }
+
+#[test]
+fn a_locked_mount_stays_on_its_parent_when_its_namespace_ends() {
+    in_mount_namespace(|| {
+        new_tmpfs("/tmp/a");
+        new_tmpfs("/tmp/a/locked");
+        touch("/tmp/a/locked/inside");
+        let words = shared_words();
+        let other = spawn(|| {
+            syscall!(SYS_unshare, libc::CLONE_NEWUSER | libc::CLONE_NEWNS).expect("unshare");
+            words[0].store(1, SeqCst);
+            wait_until("it may end", || words[1].load(SeqCst) == 1);
+        });
+        wait_until("the other namespace is ready", || words[0].load(SeqCst) == 1);
+        let kept = File::open(format!("/proc/{}/root/tmp/a", other.pid())).expect("open");
+        words[1].store(1, SeqCst);
+        other.join();
+        // Rules U15 and N9: what it covers stays covered for whoever still holds the parent.
+        let inside = format!("/proc/self/fd/{}/locked", kept.as_raw_fd());
+        assert_eq!(names(&inside), ["inside"]);
+    });
+}

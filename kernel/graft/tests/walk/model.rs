@@ -27,6 +27,14 @@ pub(crate) enum Failure {
 
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
+/// Which of the removed mounts stay on their removed parents (U15, U17).
+#[derive(Clone, Copy)]
+enum Parting {
+    Apart,
+    LockedStay,
+    Together,
+}
+
 /// The propagation types of mount(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

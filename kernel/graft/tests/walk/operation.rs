@@ -15,7 +15,7 @@ pub(crate) const PATHS: [&str; 18] = [
 /// The most agents (each in a namespace of its own unless it shares its maker's).
 pub(crate) const AGENTS: usize = 4;
 
-/// One step of a walk. Paths are indices into [`PATHS`]; agents that are not there make the step a no-op, held descriptors are named by
+/// One step of a walk. Paths are indices into [`PATHS`]; held descriptors are named by
 /// their place in the list of those open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
@@ -40,6 +40,29 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// Who does it, if it is somebody's.
+    pub(crate) fn agent_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::NewMount { agent, .. }
+            | Self::Bind { agent, .. }
+            | Self::Move { agent, .. }
+            | Self::ChangeType { agent, .. }
+            | Self::Umount { agent, .. }
+            | Self::MakeDirectory { agent, .. }
+            | Self::RemoveDirectory { agent, .. }
+            | Self::PivotRoot { agent, .. }
+            | Self::SetGroup { agent, .. }
+            | Self::ChangeDirectory { agent, .. }
+            | Self::ChangeRoot { agent, .. }
+            | Self::Hold { agent, .. }
+            | Self::OpenTree { agent, .. }
+            | Self::AttachTree { agent, .. }
+            | Self::Unshare { parent: agent, .. }
+            | Self::Exit { agent } => Some(agent),
+            Self::Release { .. } | Self::CloseTree { .. } => None,
+        }
+    }
+
     /// Any operation, the frequent ones of a container host more often.
     pub(crate) fn any() -> impl Strategy<Value = Self> {
         let agent = 0..AGENTS;

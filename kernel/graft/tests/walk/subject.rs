@@ -4,7 +4,7 @@
 use graft::flags::{MountFlags, PropagationType, UmountFlags};
 use graft::memory_vfs::{DentryNumber, MemoryVfs, RootIn, SuperblockNumber, UserNamespace};
 use graft::seam::DentryKind;
-use graft::{Caller, Errno, Forest, MountId, NamespaceId, NewMount, Place, Refusal, Released, UmountOutcome};
+use graft::{Caller, Errno, Forest, MountId, NamespaceId, NewMount, Place, Refusal, Released, Situation, UmountOutcome};
 use std::collections::BTreeMap;
 
 type Here = Place<MemoryVfs>;
@@ -28,6 +28,13 @@ fn errno(refusal: Refusal) -> Errno {
 }
 
 impl Subject {
+    /// Whether a slave is recorded under a mount of a detached tree. Nothing reaches it then (X9), which the model cannot tell: it knows
+    /// sets of peers, not who of them a slave is recorded under.
+    pub(crate) fn has_slaves_out_of_reach(&self) -> bool {
+        let is_detached = |mount| matches!(self.forest.situation(mount), Some(Situation::Detached(_)));
+        self.forest.mounts().filter_map(|mount| self.forest.master_mount(mount)).any(is_detached)
+    }
+
     /// A namespace whose root mount is `source`, with agent 0 at its root.
     pub(crate) fn new(source: &str) -> Self {
         let mut subject = Self { forest: Forest::new(MemoryVfs::new()), agents: BTreeMap::new(), superblocks: Vec::new() };

@@ -167,7 +167,7 @@ impl Model {
         if !lazy && self.busy(mount) {
             return Err(Failure::Busy);
         }
-        self.unmount_tree(mount, true);
+        self.unmount_tree(mount, true, if lazy { Parting::LockedStay } else { Parting::Apart });
         Ok(())
     }
 
@@ -190,7 +190,7 @@ impl Model {
         let (_, dentry) = self.lookup(agent, parent)?;
         let victim = *self.dentries[dentry].children.get(name).ok_or(Failure::NoEnt)?;
         let own = self.agents[&agent].namespace;
-        let here = |mount: &Mount| mount.live && mount.mountpoint == Some(victim);
+        let here = |mount: &Mount| mount.mountpoint == Some(victim);
         if self.mounts.iter().any(|mount| here(mount) && mount.namespace == Some(own)) {
             return Err(Failure::Busy);
         }
@@ -198,7 +198,11 @@ impl Model {
             return Err(Failure::NotEmpty);
         }
         while let Some(mount) = self.mounts.iter().position(here) {
-            self.unmount_tree(mount, false);
+            if self.mounts[mount].live {
+                self.unmount_tree(mount, false, Parting::Together); // U17
+            }
+            // It may still be on its removed parent.
+            self.detach(mount);
         }
         self.dentries[dentry].children.remove(name);
         self.dentries[victim].dead = true;
@@ -294,7 +298,7 @@ impl Model {
         self.mounts[tree].holders -= 1;
         let anonymous = self.mounts[tree].namespace.is_some_and(|namespace| self.namespaces[namespace].anonymous);
         if anonymous && self.mounts[tree].parent.is_none() {
-            self.unmount_tree(tree, false);
+            self.unmount_tree(tree, false, Parting::Together);
         }
     }
 
@@ -338,7 +342,7 @@ impl Model {
         if !self.agents.values().any(|other| other.namespace == gone.namespace)
             && let Some(root) = self.namespaces[gone.namespace].root.take()
         {
-            self.unmount_tree(root, false);
+            self.unmount_tree(root, false, Parting::LockedStay);
         }
     }
 }

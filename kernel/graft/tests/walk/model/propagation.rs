@@ -194,7 +194,8 @@ impl Model {
         children.iter().all(|child| goes(child) || self.mounts[*child].mountpoint == Some(root))
     }
 
-    pub(super) fn unmount_tree(&mut self, top: MountIndex, propagate: bool) {
+    /// U9 to U15. `parting` tells which of the removed mounts stay on their removed parents.
+    pub(super) fn unmount_tree(&mut self, top: MountIndex, propagate: bool, parting: Parting) {
         if let (true, Some(parent), Some(mountpoint)) = (propagate, self.mounts[top].parent, self.mounts[top].mountpoint) {
             for (receiver, _, _) in self.receivers(parent) {
                 if let Some(counterpart) = self.at(receiver, mountpoint) {
@@ -222,7 +223,28 @@ impl Model {
             self.discard(mount);
         }
         for &mount in &gone {
-            self.detach(mount);
+            let on_removed = self.mounts[mount].parent.is_some_and(|parent| !self.mounts[parent].live);
+            let stays = match parting {
+                Parting::Apart => false,
+                Parting::LockedStay => self.mounts[mount].locked,
+                Parting::Together => true,
+            };
+            if !(on_removed && stays) {
+                self.detach(mount);
+            }
+        }
+    }
+
+    /// What stayed on a removed mount is let go when nobody holds that mount any more.
+    pub(crate) fn let_go(&mut self) {
+        let ended = |model: &Self, mount: &MountIndex| {
+            let Mount { live, parent, ref children, .. } = model.mounts[*mount];
+            !live && parent.is_none() && !children.is_empty() && model.holders(*mount) == 0
+        };
+        while let Some(mount) = (0..self.mounts.len()).find(|mount| ended(self, mount)) {
+            for child in self.mounts[mount].children.clone() {
+                self.detach(child);
+            }
         }
     }
 
