@@ -1,6 +1,6 @@
 //! The texts of `/proc/PID/net` (`proc(5)`).
 
-use super::loopback::{HARDWARE_TYPE, INDEX};
+use super::loopback::INDEX;
 use super::routes::{MAIN_TABLE, Route, RouteKind, netmask, sorted};
 use super::{Loopback, NetworkNamespace};
 use crate::fs::generated::Text;
@@ -135,8 +135,9 @@ fn v6_routes(namespace: &NetworkNamespace, text: &mut Text) {
     }
 }
 
-fn netlink(_namespace: &NetworkNamespace, text: &mut Text) {
+fn netlink(namespace: &NetworkNamespace, text: &mut Text) {
     put_line!(text, "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode");
+    super::netlink::list(namespace, text);
 }
 
 fn packet(_namespace: &NetworkNamespace, text: &mut Text) {
@@ -196,4 +197,3 @@ fn unix(namespace: &NetworkNamespace, text: &mut Text) {
     // `Text` takes everything.
     let _ = crate::fs::socket::unix::list(namespace, text);
 }
-const _: u16 = HARDWARE_TYPE;

@@ -65,6 +65,11 @@ impl Options {
         self.values().send_buffer_bytes as usize
     }
 
+    /// `SO_RCVBUF`.
+    pub fn receive_buffer_bytes(&self) -> usize {
+        self.values().receive_buffer_bytes as usize
+    }
+
     /// `SO_PASSCRED`.
     pub fn passes_credentials(&self) -> bool {
         self.values().pass_credentials
