@@ -87,12 +87,13 @@ fn v6_addresses(namespace: &NetworkNamespace, text: &mut Text) {
     }
 }
 
-/// `RTF_UP`, `RTF_GATEWAY`, `RTF_HOST`, `RTF_REJECT`, `RTF_LOCAL` (`linux/route.h`, `linux/ipv6_route.h`).
+/// `RTF_UP`, `RTF_GATEWAY`, `RTF_HOST`, `RTF_REJECT`, `RTF_NONEXTHOP`, `RTF_LOCAL` (`linux/route.h`, `linux/ipv6_route.h`).
 mod route_flags {
     pub const UP: u32 = 1;
     pub const GATEWAY: u32 = 2;
     pub const HOST: u32 = 4;
     pub const REJECT: u32 = 0x200;
+    pub const NO_NEXT_HOP: u32 = 0x20_0000;
     pub const LOCAL: u32 = 0x8000_0000;
 }
 
@@ -127,8 +128,9 @@ fn v6_routes(namespace: &NetworkNamespace, text: &mut Text) {
     for route in v6 {
         let gateway = route.gateway.map_or(zeros.clone(), digits);
         let mut flags = route_flags::UP;
-        flags |= if route.kind == RouteKind::Local { route_flags::LOCAL } else { 0 };
-        flags |= if route.kind.has_device() { 0 } else { route_flags::REJECT };
+        // True routes cannot lead through a loopback: those of IPv6 that are not local refuse.
+        flags = if route.kind == RouteKind::Local { flags | route_flags::LOCAL } else { route_flags::REJECT };
+        flags |= route_flags::NO_NEXT_HOP;
         let (destination, length) = (digits(route.destination), route.prefix_length);
         put!(text, "{destination} {length:02x} {zeros} 00 {gateway} ");
         put_line!(text, "{:08x} {:08x} {:08x} {flags:08x} {:>8}", route.priority, 1, 0, name_of(&loopback));

@@ -45,9 +45,10 @@ struct Protocol {
 }
 
 /// Those that there are; the others are `EPROTONOSUPPORT`.
-static PROTOCOLS: [Protocol; 4] = [
+static PROTOCOLS: [Protocol; 5] = [
     Protocol { number: netlink::NETLINK_ROUTE, groups: 40, open_to_listeners: true, open_to_senders: false },
     Protocol { number: netlink::NETLINK_USERSOCK, groups: 32, open_to_listeners: false, open_to_senders: true },
+    Protocol { number: netlink::NETLINK_SOCK_DIAG, groups: 32, open_to_listeners: true, open_to_senders: false },
     Protocol { number: netlink::NETLINK_KOBJECT_UEVENT, groups: 32, open_to_listeners: true, open_to_senders: false },
     Protocol { number: netlink::NETLINK_GENERIC, groups: 32, open_to_listeners: true, open_to_senders: false },
 ];
@@ -232,6 +233,7 @@ impl NetlinkSocket {
         match self.protocol.number {
             netlink::NETLINK_ROUTE => request::process(self, bytes, route::handle),
             netlink::NETLINK_GENERIC => request::process(self, bytes, generic::handle),
+            netlink::NETLINK_SOCK_DIAG => request::process(self, bytes, diagnose),
             // Events of programs: there is nobody in the kernel who would pass them on.
             netlink::NETLINK_KOBJECT_UEVENT => {}
             _ => return Err(Errno::CONNREFUSED),
@@ -256,6 +258,19 @@ impl NetlinkSocket {
             Some(Ok(datagram))
         })?
     }
+}
+
+/// `NETLINK_SOCK_DIAG` (`sock_diag(7)`): `ENOENT`, because no family has a handler. Programs then read `/proc/net`.
+fn diagnose(request: &request::Request<'_>) -> request::Handled {
+    const BY_FAMILY: u16 = 20;
+    let errno = match request.header.kind {
+        BY_FAMILY if request.payload.len() < 2 || u32::from(request.byte(0)) >= net::AF_MAX => Errno::INVAL,
+        BY_FAMILY => Errno::NOENT,
+        // The older requests, TCPDIAG_GETSOCK and DCCPDIAG_GETSOCK.
+        18 | 19 => Errno::OPNOTSUPP,
+        _ => Errno::INVAL,
+    };
+    Err(errno.into())
 }
 
 /// `struct sockaddr_nl`: port and groups. `EINVAL` for anything else.
