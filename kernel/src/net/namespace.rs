@@ -1,7 +1,7 @@
 //! Network namespaces (`network_namespaces(7)`).
 
 use super::settings::Settings;
-use super::{Event, Loopback, netlink};
+use super::{Event, Loopback, inet, netlink};
 use crate::errno::{Errno, Result};
 use crate::sync::{Once, SpinLock};
 use crate::task::namespaces::{Kind, next_inode_number};
@@ -24,6 +24,8 @@ pub struct NetworkNamespace {
     pub loopback: SpinLock<Loopback>,
     /// `/proc/sys/net`.
     pub settings: Settings,
+    /// Internet sockets.
+    pub inet: inet::Tables,
     /// Netlink sockets.
     pub netlink: netlink::Ports,
 }
@@ -50,6 +52,7 @@ impl NetworkNamespace {
             is_initial,
             loopback: SpinLock::new(Loopback::new()),
             settings: Settings::default(),
+            inet: inet::Tables::default(),
             netlink: netlink::Ports::default(),
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! `message` is what goes through a socket besides bytes, `options` are the `SOL_SOCKET` options, `unix` is one family; the others are in `net`.
 
+mod body;
 pub mod message;
 pub mod options;
 pub mod unix;
@@ -10,7 +11,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::{FileOps, OpenFile, OpenFlags, PollEvents, PollTable, internal};
 use crate::mm::{IoBuffer, UserPointer};
 use crate::net::netlink::NetlinkSocket;
-use crate::net::{NetworkNamespace, ioctl as net_ioctl};
+use crate::net::{NetworkNamespace, inet, ioctl as net_ioctl};
 use crate::task::WaitQueue;
 use crate::task::wait_queue::{Deadline, WaitMode};
 use alloc::{sync::Arc, vec::Vec};
@@ -18,6 +19,7 @@ use core::any::Any;
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 use linux_raw_sys::net;
 
+pub use body::Body;
 pub use message::{Incoming, MessageFlags, Outgoing};
 pub use options::Options;
 
@@ -79,6 +81,11 @@ pub trait SocketOps: Any + Send + Sync {
     /// `getpeername(2)`.
     fn peer_name(&self) -> Result<Vec<u8>> {
         Err(Errno::NOTCONN)
+    }
+
+    /// The name of the other end of a connection that was just accepted, even if it has gone already.
+    fn accepted_name(&self) -> Result<Vec<u8>> {
+        self.peer_name()
     }
 
     /// `shutdown(2)`.
@@ -162,6 +169,8 @@ pub fn create(domain: u32, socket_type: u32, protocol: u32) -> Result<Arc<dyn So
     match domain {
         net::AF_UNIX => Ok(unix::UnixSocket::create(socket_type, protocol)?),
         net::AF_NETLINK => Ok(NetlinkSocket::create(socket_type, protocol)?),
+        net::AF_INET | net::AF_INET6 => inet::create(domain, socket_type, protocol),
+        net::AF_PACKET => inet::create_packet(),
         _ => Err(Errno::AFNOSUPPORT),
     }
 }
@@ -175,7 +184,7 @@ pub fn create_pair(domain: u32, socket_type: u32, protocol: u32) -> Result<(Arc<
             Ok((first, second))
         }
         // The families that are there but have no pairs.
-        net::AF_NETLINK => Err(Errno::OPNOTSUPP),
+        net::AF_NETLINK | net::AF_INET | net::AF_INET6 => create(domain, socket_type, protocol).and(Err(Errno::OPNOTSUPP)),
         _ => Err(Errno::AFNOSUPPORT),
     }
 }
