@@ -40,6 +40,7 @@ pub mod socket;
 pub mod splice;
 pub mod superblock;
 pub mod sysfs;
+mod sysfs_network;
 pub mod timerfd;
 pub mod tmpfs;
 pub mod views;

@@ -1,14 +1,17 @@
-//! sysfs (`sysfs(5)`): as much of the device tree as programs look at. All mounts show one instance.
+//! sysfs (`sysfs(5)`): as much of the device tree as programs look at. There is an instance for each network namespace, whose devices it
+//! shows; all mounts made in one show the same.
 
 use crate::dev::{ramdisk, registry};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Policy, TableDirectory, Text, directory_links, make_inode};
 use crate::fs::superblock::{ActiveSuperBlock, FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
-use crate::fs::{FileType, OpenFile, SuperBlock};
+use crate::fs::{FileType, OpenFile, SuperBlock, sysfs_network};
 use crate::put_line;
-use crate::sync::Once;
-use crate::task::{Capabilities, UserNamespace, current};
-use alloc::sync::Arc;
+use crate::net::{self, NetworkNamespace};
+use crate::sync::{Once, SpinLock};
+use crate::task::Capabilities;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general::SYSFS_MAGIC;
 
@@ -32,7 +35,7 @@ static TOP: &[Entry] = &[
 static CLASSES: &[Entry] = &[
     Entry::directory("block", &[Entry::link("ram0", "../../devices/virtual/block/ram0")]),
     Entry::directory("mem", MEMORY_LINKS),
-    Entry::directory("net", &[]),
+    Entry::directory("net", sysfs_network::CLASS),
     Entry::directory("tty", TERMINAL_LINKS),
 ];
 
@@ -74,6 +77,7 @@ static DEVICES: &[Entry] = &[
         &[
             Entry::directory("block", &[Entry::directory("ram0", RAM_DISK)]),
             Entry::directory("mem", MEMORY_DEVICES),
+            Entry::directory("net", sysfs_network::DEVICES),
             Entry::directory("tty", TERMINALS),
         ],
     ),
@@ -188,8 +192,10 @@ pub struct SysFs;
 /// The type, for `fs::registry`.
 pub static TYPE: SysFs = SysFs;
 
-/// The one instance, held for the life of the kernel.
+/// The instance of the boot's namespace, held for the life of the kernel.
 static INSTANCE: Once<ActiveSuperBlock> = Once::new();
+/// The instances of other namespaces that are mounted, by the namespace's cookie.
+static OTHERS: SpinLock<BTreeMap<u64, Weak<SuperBlock>>> = SpinLock::new(BTreeMap::new());
 
 impl FileSystemType for SysFs {
     fn name(&self) -> &'static str {
@@ -206,16 +212,29 @@ impl FileSystemType for SysFs {
 
     /// sysfs shows a network namespace: mounting it needs power over that.
     fn get_tree(&self, request: &MountRequest) -> Result<Arc<SuperBlock>> {
-        let owner = current().namespaces().network.owner.clone();
-        if !request.credentials.capable_in(Capabilities::SYS_ADMIN, &owner) {
+        let network = net::current();
+        if !request.credentials.capable_in(Capabilities::SYS_ADMIN, &network.owner) {
             return Err(Errno::PERM);
         }
-        Ok(INSTANCE.call_once(make).superblock().clone())
+        if network.is_initial {
+            return Ok(INSTANCE.call_once(|| ActiveSuperBlock::new(make(network))).superblock().clone());
+        }
+        let known = OTHERS.lock().get(&network.cookie).and_then(Weak::upgrade);
+        if let Some(known) = known.filter(|known| known.root_dentry().is_some()) {
+            return Ok(known);
+        }
+        let cookie = network.cookie;
+        let made = make(network);
+        let mut others = OTHERS.lock();
+        others.retain(|_, other| other.strong_count() > 0);
+        others.insert(cookie, Arc::downgrade(&made));
+        Ok(made)
     }
 }
 
-fn make() -> ActiveSuperBlock {
-    let superblock = SuperBlock::new(&TYPE, 0, UserNamespace::initial(), None, Arc::new(SysFsSuper));
+fn make(network: Arc<NetworkNamespace>) -> Arc<SuperBlock> {
+    let owner = network.owner.clone();
+    let superblock = SuperBlock::new(&TYPE, 0, owner, None, Arc::new(SysFsSuper { network }));
     let top = make_inode(
         &superblock,
         ROOT_NUMBER,
@@ -225,12 +244,16 @@ fn make() -> ActiveSuperBlock {
     );
     top.attributes.lock().links = directory_links(TOP);
     superblock.set_root(top);
-    ActiveSuperBlock::new(superblock)
+    superblock
 }
 
 const ROOT_NUMBER: u64 = 1;
 
-struct SysFsSuper;
+/// One instance.
+pub(in crate::fs) struct SysFsSuper {
+    /// Whose devices it shows.
+    pub(in crate::fs) network: Arc<NetworkNamespace>,
+}
 
 impl SuperBlockOps for SysFsSuper {
     fn statistics(&self, _superblock: &SuperBlock) -> FileSystemStatistics {

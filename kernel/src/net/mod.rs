@@ -7,8 +7,11 @@
 //! `namespace` is what a namespace holds, `loopback` its device with addresses, `routes` where packets go, `settings` the values of
 //! `/proc/sys/net`. The sockets themselves stand behind `fs::socket::SocketOps`.
 
+pub mod inet;
+pub mod ioctl;
 pub mod loopback;
 pub mod namespace;
+pub mod netlink;
 pub mod routes;
 pub mod settings;
 pub mod tables;

@@ -1,6 +1,7 @@
 //! Network namespaces (`network_namespaces(7)`).
 
-use super::{Event, Loopback, settings::Settings};
+use super::settings::Settings;
+use super::{Event, Loopback, inet, netlink};
 use crate::errno::{Errno, Result};
 use crate::sync::{Once, SpinLock};
 use crate::task::namespaces::{Kind, next_inode_number};
@@ -23,6 +24,10 @@ pub struct NetworkNamespace {
     pub loopback: SpinLock<Loopback>,
     /// `/proc/sys/net`.
     pub settings: Settings,
+    /// Internet sockets.
+    pub inet: inet::Tables,
+    /// Netlink sockets.
+    pub netlink: netlink::Ports,
 }
 
 static INITIAL: Once<Arc<NetworkNamespace>> = Once::new();
@@ -47,6 +52,8 @@ impl NetworkNamespace {
             is_initial,
             loopback: SpinLock::new(Loopback::new()),
             settings: Settings::default(),
+            inet: inet::Tables::default(),
+            netlink: netlink::Ports::default(),
         })
     }
 
@@ -60,10 +67,9 @@ impl NetworkNamespace {
         let mut events = Vec::new();
         let result = change(&mut self.loopback.lock(), &mut events);
         for event in &events {
-            self.tell(event);
+            netlink::tell(self, event);
         }
         result
     }
 
-    fn tell(&self, _event: &Event) {}
 }

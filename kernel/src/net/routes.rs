@@ -103,6 +103,8 @@ pub fn find(routes: &[Route], destination: IpAddr) -> Result<&Route> {
             RouteKind::Blackhole => Err(Errno::INVAL),
             RouteKind::Unreachable => Err(Errno::HOSTUNREACH),
             RouteKind::Prohibit => Err(Errno::ACCES),
+            // IPv6 has no true routes through a loopback.
+            RouteKind::Unicast if destination.is_ipv6() => Err(Errno::NETUNREACH),
             RouteKind::Unicast | RouteKind::Local | RouteKind::Broadcast => Ok(best),
         };
     }

@@ -1,6 +1,7 @@
 //! The texts of `/proc/PID/net` (`proc(5)`).
 
-use super::loopback::{HARDWARE_TYPE, INDEX};
+use super::inet::show::{self, Family};
+use super::loopback::INDEX;
 use super::routes::{MAIN_TABLE, Route, RouteKind, netmask, sorted};
 use super::{Loopback, NetworkNamespace};
 use crate::fs::generated::Text;
@@ -27,6 +28,8 @@ const fn table(name: &'static str, show: fn(&NetworkNamespace, &mut Text)) -> Ta
 pub static FILES: &[Table] = &[
     table("arp", arp),
     table("dev", devices),
+    table("icmp", ping),
+    table("icmp6", ping6),
     table("if_inet6", v6_addresses),
     table("ipv6_route", v6_routes),
     table("netlink", netlink),
@@ -90,12 +93,13 @@ fn v6_addresses(namespace: &NetworkNamespace, text: &mut Text) {
     }
 }
 
-/// `RTF_UP`, `RTF_GATEWAY`, `RTF_HOST`, `RTF_REJECT`, `RTF_LOCAL` (`linux/route.h`, `linux/ipv6_route.h`).
+/// `RTF_UP`, `RTF_GATEWAY`, `RTF_HOST`, `RTF_REJECT`, `RTF_NONEXTHOP`, `RTF_LOCAL` (`linux/route.h`, `linux/ipv6_route.h`).
 mod route_flags {
     pub const UP: u32 = 1;
     pub const GATEWAY: u32 = 2;
     pub const HOST: u32 = 4;
     pub const REJECT: u32 = 0x200;
+    pub const NO_NEXT_HOP: u32 = 0x20_0000;
     pub const LOCAL: u32 = 0x8000_0000;
 }
 
@@ -130,16 +134,18 @@ fn v6_routes(namespace: &NetworkNamespace, text: &mut Text) {
     for route in v6 {
         let gateway = route.gateway.map_or(zeros.clone(), digits);
         let mut flags = route_flags::UP;
-        flags |= if route.kind == RouteKind::Local { route_flags::LOCAL } else { 0 };
-        flags |= if route.kind.has_device() { 0 } else { route_flags::REJECT };
+        // True routes cannot lead through a loopback: those of IPv6 that are not local refuse.
+        flags = if route.kind == RouteKind::Local { flags | route_flags::LOCAL } else { route_flags::REJECT };
+        flags |= route_flags::NO_NEXT_HOP;
         let (destination, length) = (digits(route.destination), route.prefix_length);
         put!(text, "{destination} {length:02x} {zeros} 00 {gateway} ");
         put_line!(text, "{:08x} {:08x} {:08x} {flags:08x} {:>8}", route.priority, 1, 0, name_of(&loopback));
     }
 }
 
-fn netlink(_namespace: &NetworkNamespace, text: &mut Text) {
+fn netlink(namespace: &NetworkNamespace, text: &mut Text) {
     put_line!(text, "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode");
+    super::netlink::list(namespace, text);
 }
 
 fn packet(_namespace: &NetworkNamespace, text: &mut Text) {
@@ -150,48 +156,69 @@ fn protocols(_namespace: &NetworkNamespace, text: &mut Text) {
     put_line!(text, "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re bi br ha uh gp em");
 }
 
-fn heading4(text: &mut Text, width: usize) {
+fn heading4(text: &mut Text, more: &str, width: usize) {
     let start = text.len();
-    put!(text, "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode");
+    put!(text, "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode{more}");
     text.pad_to(start + width);
     text.bytes(b"\n");
 }
 
-fn heading6(text: &mut Text) {
+fn heading6(text: &mut Text, more: &str) {
     put!(text, "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when ");
-    put_line!(text, "retrnsmt   uid  timeout inode");
+    put_line!(text, "retrnsmt   uid  timeout inode{more}");
 }
 
-fn tcp(_namespace: &NetworkNamespace, text: &mut Text) {
-    heading4(text, 149);
+fn tcp(namespace: &NetworkNamespace, text: &mut Text) {
+    heading4(text, "", 149);
+    show::tcp(namespace, Family::V4, text);
 }
 
-fn tcp6(_namespace: &NetworkNamespace, text: &mut Text) {
-    heading6(text);
+fn tcp6(namespace: &NetworkNamespace, text: &mut Text) {
+    heading6(text, "");
+    show::tcp(namespace, Family::V6, text);
 }
 
-fn udp(_namespace: &NetworkNamespace, text: &mut Text) {
-    heading4(text, 127);
+/// What the tables of datagram sockets have behind the others' columns.
+const MORE_COLUMNS: &str = " ref pointer drops";
+
+fn udp(namespace: &NetworkNamespace, text: &mut Text) {
+    text.bytes(b" ");
+    heading4(text, MORE_COLUMNS, 126);
+    show::udp(namespace, Family::V4, text);
 }
 
-fn udp6(_namespace: &NetworkNamespace, text: &mut Text) {
-    heading6(text);
+fn udp6(namespace: &NetworkNamespace, text: &mut Text) {
+    heading6(text, MORE_COLUMNS);
+    show::udp(namespace, Family::V6, text);
 }
 
-fn raw(_namespace: &NetworkNamespace, text: &mut Text) {
-    heading4(text, 127);
+fn raw(namespace: &NetworkNamespace, text: &mut Text) {
+    heading4(text, MORE_COLUMNS, 0);
+    show::raw(namespace, Family::V4, text);
 }
 
-fn raw6(_namespace: &NetworkNamespace, text: &mut Text) {
-    heading6(text);
+fn raw6(namespace: &NetworkNamespace, text: &mut Text) {
+    heading6(text, MORE_COLUMNS);
+    show::raw(namespace, Family::V6, text);
 }
 
-fn socket_statistics(_namespace: &NetworkNamespace, text: &mut Text) {
-    put_line!(text, "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0");
+fn ping(namespace: &NetworkNamespace, text: &mut Text) {
+    text.bytes(b" ");
+    heading4(text, MORE_COLUMNS, 126);
+    show::ping(namespace, Family::V4, text);
 }
 
-fn socket_statistics6(_namespace: &NetworkNamespace, text: &mut Text) {
-    put_line!(text, "TCP6: inuse 0\nUDP6: inuse 0\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0");
+fn ping6(namespace: &NetworkNamespace, text: &mut Text) {
+    heading6(text, MORE_COLUMNS);
+    show::ping(namespace, Family::V6, text);
+}
+
+fn socket_statistics(namespace: &NetworkNamespace, text: &mut Text) {
+    show::statistics(namespace, Family::V4, text);
+}
+
+fn socket_statistics6(namespace: &NetworkNamespace, text: &mut Text) {
+    show::statistics(namespace, Family::V6, text);
 }
 
 fn unix(namespace: &NetworkNamespace, text: &mut Text) {
@@ -199,4 +226,3 @@ fn unix(namespace: &NetworkNamespace, text: &mut Text) {
     // `Text` takes everything.
     let _ = crate::fs::socket::unix::list(namespace, text);
 }
-const _: u16 = HARDWARE_TYPE;

@@ -139,7 +139,7 @@ fn accept_with(fd: u64, address: u64, len_pointer: u64, flags: OpenFlags) -> Res
     // Made at once, so that a failure closes the connection.
     let opened = socket::open(connection.clone(), flags & OpenFlags::NONBLOCK)?;
     if address != 0 {
-        write_address(&connection.peer_name().map_err(|_| Errno::CONNABORTED)?, address, UserPointer::new(len_pointer))?;
+        write_address(&connection.accepted_name().map_err(|_| Errno::CONNABORTED)?, address, UserPointer::new(len_pointer))?;
     }
     internal::install(opened, flags.contains(OpenFlags::CLOEXEC))
 }

@@ -15,7 +15,7 @@ mod process;
 mod processor;
 mod root;
 mod smaps;
-mod status;
+pub(in crate::fs) mod status;
 pub mod sysctl;
 mod system;
 mod system_memory;

@@ -511,7 +511,7 @@ pub(super) fn write_only(_view: &View<'_>, _text: &mut Text) -> Result<()> {
 }
 
 /// A number as `strtol` of the kernel takes it: blanks around it, a sign, 0x for hexadecimal, 0 for octal.
-pub(super) fn parse_number(bytes: &[u8]) -> Result<i64> {
+pub(in crate::fs) fn parse_number(bytes: &[u8]) -> Result<i64> {
     let text = core::str::from_utf8(bytes.trim_ascii()).map_err(|_| Errno::INVAL)?;
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

@@ -173,21 +173,31 @@ pub struct Incoming<'a, 'b> {
     pub files: Vec<Arc<OpenFile>>,
     /// Who sent it, if the socket asks for that (`SO_PASSCRED`).
     pub credentials: Option<UserCredentials>,
+    /// What else goes into the control part: level, type, value.
+    control: Vec<(u32, u32, Vec<u8>)>,
 }
 
 impl<'a, 'b> Incoming<'a, 'b> {
     /// Nothing received yet.
     pub fn new(data: &'a mut IoBuffer<'b>, flags: MessageFlags) -> Self {
         let out_flags = MessageFlags::empty();
-        Self { data, flags, address: Vec::new(), out_flags, files: Vec::new(), credentials: None }
+        Self { data, flags, address: Vec::new(), out_flags, files: Vec::new(), credentials: None, control: Vec::new() }
+    }
+
+    /// Adds an entry of a level of its own to the control part.
+    pub fn add_control(&mut self, level: u32, kind: u32, value: Vec<u8>) {
+        self.control.push((level, kind, value));
     }
 
     /// Writes what came along as a row of `struct cmsghdr` of at most `room_bytes`, giving descriptors to the caller. What does not fit
     /// is dropped and `MSG_CTRUNC` set.
     pub fn put_control(&mut self, room_bytes: usize) -> Vec<u8> {
         let mut control = Vec::new();
+        for (level, kind, value) in core::mem::take(&mut self.control) {
+            self.put_entry(&mut control, room_bytes, level, kind, &value);
+        }
         if let Some(credentials) = self.credentials.take() {
-            self.put_entry(&mut control, room_bytes, net::SCM_CREDENTIALS, &credentials.encode());
+            self.put_entry(&mut control, room_bytes, net::SOL_SOCKET, net::SCM_CREDENTIALS, &credentials.encode());
         }
         let files = core::mem::take(&mut self.files);
         if !files.is_empty() {
@@ -200,13 +210,13 @@ impl<'a, 'b> Incoming<'a, 'b> {
             }
             if !numbers.is_empty() {
                 let data: Vec<u8> = numbers.iter().flat_map(|fd| fd.to_ne_bytes()).collect();
-                self.put_entry(&mut control, room_bytes, net::SCM_RIGHTS, &data);
+                self.put_entry(&mut control, room_bytes, net::SOL_SOCKET, net::SCM_RIGHTS, &data);
             }
         }
         control
     }
 
-    fn put_entry(&mut self, control: &mut Vec<u8>, room_bytes: usize, kind: u32, data: &[u8]) {
+    fn put_entry(&mut self, control: &mut Vec<u8>, room_bytes: usize, level: u32, kind: u32, data: &[u8]) {
         let room = room_bytes.saturating_sub(control.len());
         if room < HEADER_BYTES {
             self.out_flags |= MessageFlags::CTRUNC;
@@ -218,7 +228,7 @@ impl<'a, 'b> Incoming<'a, 'b> {
             len_bytes = room;
         }
         control.extend_from_slice(&(len_bytes as u64).to_ne_bytes());
-        control.extend_from_slice(&net::SOL_SOCKET.to_ne_bytes());
+        control.extend_from_slice(&level.to_ne_bytes());
         control.extend_from_slice(&kind.to_ne_bytes());
         control.extend_from_slice(&data[..len_bytes - HEADER_BYTES]);
         control.resize(align(control.len()).min(room_bytes), 0);

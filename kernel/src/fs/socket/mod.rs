@@ -1,7 +1,8 @@
 //! Sockets: what is common to all families, and the seam ([`SocketOps`]) behind which each family stands.
 //!
-//! `message` is what goes through a socket besides bytes, `options` are the `SOL_SOCKET` options, `unix` is the one family so far.
+//! `message` is what goes through a socket besides bytes, `options` are the `SOL_SOCKET` options, `unix` is one family; the others are in `net`.
 
+mod body;
 pub mod message;
 pub mod options;
 pub mod unix;
@@ -9,6 +10,8 @@ pub mod unix;
 use crate::errno::{Errno, Result};
 use crate::fs::{FileOps, OpenFile, OpenFlags, PollEvents, PollTable, internal};
 use crate::mm::{IoBuffer, UserPointer};
+use crate::net::netlink::NetlinkSocket;
+use crate::net::{NetworkNamespace, inet, ioctl as net_ioctl};
 use crate::task::WaitQueue;
 use crate::task::wait_queue::{Deadline, WaitMode};
 use alloc::{sync::Arc, vec::Vec};
@@ -16,6 +19,7 @@ use core::any::Any;
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 use linux_raw_sys::net;
 
+pub use body::Body;
 pub use message::{Incoming, MessageFlags, Outgoing};
 pub use options::Options;
 
@@ -44,6 +48,9 @@ pub trait SocketOps: Any + Send + Sync {
     fn protocol(&self) -> u32 {
         0
     }
+
+    /// The network namespace that it was made in.
+    fn network(&self) -> &Arc<NetworkNamespace>;
 
     /// The generic options.
     fn options(&self) -> &Options;
@@ -74,6 +81,11 @@ pub trait SocketOps: Any + Send + Sync {
     /// `getpeername(2)`.
     fn peer_name(&self) -> Result<Vec<u8>> {
         Err(Errno::NOTCONN)
+    }
+
+    /// The name of the other end of a connection that was just accepted, even if it has gone already.
+    fn accepted_name(&self) -> Result<Vec<u8>> {
+        self.peer_name()
     }
 
     /// `shutdown(2)`.
@@ -156,6 +168,9 @@ pub fn create(domain: u32, socket_type: u32, protocol: u32) -> Result<Arc<dyn So
     check_type(domain, socket_type)?;
     match domain {
         net::AF_UNIX => Ok(unix::UnixSocket::create(socket_type, protocol)?),
+        net::AF_NETLINK => Ok(NetlinkSocket::create(socket_type, protocol)?),
+        net::AF_INET | net::AF_INET6 => inet::create(domain, socket_type, protocol),
+        net::AF_PACKET => inet::create_packet(),
         _ => Err(Errno::AFNOSUPPORT),
     }
 }
@@ -168,6 +183,8 @@ pub fn create_pair(domain: u32, socket_type: u32, protocol: u32) -> Result<(Arc<
             let (first, second) = unix::UnixSocket::create_pair(socket_type, protocol)?;
             Ok((first, second))
         }
+        // The families that are there but have no pairs.
+        net::AF_NETLINK | net::AF_INET | net::AF_INET6 => create(domain, socket_type, protocol).and(Err(Errno::OPNOTSUPP)),
         _ => Err(Errno::AFNOSUPPORT),
     }
 }
@@ -240,7 +257,12 @@ impl FileOps for SocketFile {
         let bytes = match request {
             FIONREAD => self.0.unread_bytes()?,
             TIOCOUTQ => self.0.unsent_bytes()?,
-            _ => return self.0.ioctl(request, argument),
+            _ => {
+                return match self.0.ioctl(request, argument) {
+                    Err(Errno::NOTTY) => net_ioctl::device_request(self.0.network(), self.0.domain() == net::AF_INET, request, argument),
+                    result => result,
+                };
+            }
         };
         UserPointer::<i32>::new(argument).write(i32::try_from(bytes).unwrap_or(i32::MAX)).map(|()| 0)
     }

@@ -31,8 +31,12 @@ struct Values {
     receive_low_water: i32,
     priority: i32,
     linger: [i32; 2],
-    /// On and off, by name: those that change nothing for the families that are here, but are remembered.
+    /// On and off, by name.
     switches: u64,
+    /// `SO_MARK`.
+    mark: u32,
+    /// `SO_BINDTODEVICE`: there is one device, and a socket bound to it is no different.
+    device: [u8; 16],
 }
 
 impl Default for Values {
@@ -47,22 +51,60 @@ impl Default for Values {
             priority: 0,
             linger: [0; 2],
             switches: 0,
+            mark: 0,
+            device: [0; 16],
         }
     }
 }
 
-/// Options that are only remembered.
-const SWITCHES: [u32; 7] =
-    [net::SO_DEBUG, net::SO_REUSEADDR, net::SO_DONTROUTE, net::SO_BROADCAST, net::SO_KEEPALIVE, net::SO_OOBINLINE, net::SO_TIMESTAMP_OLD];
+/// Options that are on or off.
+const SWITCHES: [u32; 9] = [
+    net::SO_DEBUG,
+    net::SO_REUSEADDR,
+    net::SO_DONTROUTE,
+    net::SO_BROADCAST,
+    net::SO_KEEPALIVE,
+    net::SO_OOBINLINE,
+    net::SO_TIMESTAMP_OLD,
+    net::SO_REUSEPORT,
+    net::SO_RXQ_OVFL,
+];
 
 impl Options {
     fn values(&self) -> Values {
         *self.values.lock()
     }
 
+    /// With buffers of other sizes than usual.
+    pub fn with_buffers(send_bytes: u32, receive_bytes: u32) -> Self {
+        let values = Values { send_buffer_bytes: send_bytes, receive_buffer_bytes: receive_bytes, ..Values::default() };
+        Self { values: SpinLock::new(values) }
+    }
+
+    /// The same options, for a connection that was made by a listener.
+    pub fn inherit(&self) -> Self {
+        Self { values: SpinLock::new(self.values()) }
+    }
+
+    /// Whether one of the options that are on or off is on.
+    pub fn is_on(&self, name: u32) -> bool {
+        switch_bit(name).is_ok_and(|bit| self.values().switches & bit != 0)
+    }
+
+    /// `SO_LINGER` with no time: closing means a reset.
+    pub fn resets_on_close(&self) -> bool {
+        let [on, seconds] = self.values().linger;
+        on != 0 && seconds == 0
+    }
+
     /// `SO_SNDBUF`.
     pub fn send_buffer_bytes(&self) -> usize {
         self.values().send_buffer_bytes as usize
+    }
+
+    /// `SO_RCVBUF`.
+    pub fn receive_buffer_bytes(&self) -> usize {
+        self.values().receive_buffer_bytes as usize
     }
 
     /// `SO_PASSCRED`.
@@ -107,6 +149,12 @@ pub fn get(socket: &dyn SocketOps, name: u32) -> Result<Vec<u8>> {
                 None => [0, u32::MAX, u32::MAX].iter().flat_map(|id| id.to_ne_bytes()).collect(),
             });
         }
+        net::SO_MARK => values.mark as i32,
+        net::SO_BINDTODEVICE => {
+            let name = values.device.split(|byte| *byte == 0).next().unwrap_or_default();
+            return Ok(if name.is_empty() { Vec::new() } else { [name, b"\0"].concat() });
+        }
+        net::SO_NETNS_COOKIE => return Ok(socket.network().cookie.to_ne_bytes().to_vec()),
         net::SO_LINGER => return Ok(values.linger.iter().flat_map(|part| part.to_ne_bytes()).collect()),
         net::SO_SNDTIMEO_OLD | net::SO_SNDTIMEO_NEW => return Ok(encode_timeout(values.send_timeout_ns)),
         net::SO_RCVTIMEO_OLD | net::SO_RCVTIMEO_NEW => return Ok(encode_timeout(values.receive_timeout_ns)),
@@ -118,6 +166,9 @@ pub fn get(socket: &dyn SocketOps, name: u32) -> Result<Vec<u8>> {
 /// `setsockopt(2)` at `SOL_SOCKET`. `EINVAL` for short values, `ENOPROTOOPT` for unknown names and those that can only be read.
 pub fn set(socket: &dyn SocketOps, name: u32, value: &[u8]) -> Result<()> {
     let options = socket.options();
+    if name == net::SO_BINDTODEVICE {
+        return bind_to_device(socket, value);
+    }
     let number = value.get(..4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes).ok_or(Errno::INVAL)?;
     let allowed_bytes = (number as u32).min(BUFFER_DEFAULT_BYTES);
     let forced_bytes = number.max(0) as u32;
@@ -133,6 +184,10 @@ pub fn set(socket: &dyn SocketOps, name: u32, value: &[u8]) -> Result<()> {
             options.change(|values| values.priority = number)
         }
         net::SO_PRIORITY => Err(Errno::PERM),
+        net::SO_MARK => {
+            socket.network().require(Capabilities::NET_ADMIN).or_else(|_| socket.network().require(Capabilities::NET_RAW))?;
+            options.change(|values| values.mark = number as u32)
+        }
         net::SO_LINGER => {
             let seconds = value.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes).ok_or(Errno::INVAL)?;
             options.change(|values| values.linger = [i32::from(number != 0), seconds])
@@ -150,6 +205,21 @@ pub fn set(socket: &dyn SocketOps, name: u32, value: &[u8]) -> Result<()> {
             options.change(|values| values.switches = if number != 0 { values.switches | bit } else { values.switches & !bit })
         }
     }
+}
+
+/// `SO_BINDTODEVICE`: a name, or nothing to undo it. `ENODEV` for a device that is not there, `EPERM` to leave one without `CAP_NET_RAW`.
+fn bind_to_device(socket: &dyn SocketOps, value: &[u8]) -> Result<()> {
+    let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
+    let bound = socket.options().values().device[0] != 0;
+    if bound {
+        socket.network().require(Capabilities::NET_RAW)?;
+    }
+    if !name.is_empty() && name != socket.network().loopback.lock().name {
+        return Err(Errno::NODEV);
+    }
+    let mut device = [0; 16];
+    device[..name.len()].copy_from_slice(name);
+    socket.options().change(|values| values.device = device)
 }
 
 /// The kernel takes twice what is asked for, for its own bookkeeping; `SO_SNDBUFFORCE` has no limit but the number's size.

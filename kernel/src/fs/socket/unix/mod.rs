@@ -287,6 +287,10 @@ impl SocketOps for UnixSocket {
         }
     }
 
+    fn network(&self) -> &Arc<NetworkNamespace> {
+        &self.network
+    }
+
     fn options(&self) -> &Options {
         &self.options
     }

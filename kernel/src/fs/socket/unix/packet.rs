@@ -3,67 +3,20 @@
 use super::UnixSocket;
 use super::address::Address;
 use super::in_flight::Flight;
-use crate::errno::{Errno, Result};
+use crate::errno::Result;
 use crate::fs::socket::message::UserCredentials;
-use crate::fs::{OpenFile, internal};
-use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, PageBuffer};
+use crate::fs::OpenFile;
+use crate::fs::socket::Body;
+use crate::mm::IoBuffer;
 use crate::sync::SpinLock;
 use alloc::sync::{Arc, Weak};
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a packet costs its sender's buffer beyond its bytes: about what Linux's bookkeeping comes to.
 const OVERHEAD_BYTES: usize = 512;
-/// Up to so many bytes lie in the heap, more in pages.
-const SMALL_BYTES: usize = 128;
 /// The least that the bytes of a packet count for.
 const LEAST_BYTES: usize = 256;
-
-/// The bytes of a packet. Small ones do not take up a page.
-pub(super) enum Body {
-    Small(Vec<u8>),
-    Pages(Vec<PageBuffer>),
-}
-
-impl Body {
-    /// Takes up to `most` bytes of `source`. `ENOBUFS` if there is no memory for them.
-    pub(super) fn take(source: &mut IoBuffer<'_>, most: usize) -> Result<Self> {
-        let wanted = most.min(source.remaining());
-        if wanted <= SMALL_BYTES {
-            internal::check_memory().map_err(|_| Errno::NOBUFS)?;
-            let mut bytes = vec![0; wanted];
-            let taken = source.take(&mut bytes)?;
-            bytes.truncate(taken);
-            return Ok(Self::Small(bytes));
-        }
-        let mut pages = Vec::new();
-        pages.try_reserve_exact(wanted.div_ceil(PAGE_SIZE_BYTES)).map_err(|_| Errno::NOBUFS)?;
-        let mut left = wanted;
-        while left > 0 {
-            let mut page = PageBuffer::new().map_err(|_| Errno::NOBUFS)?;
-            match page.append(left, |room| source.take(room)) {
-                Ok(0) => break,
-                Ok(count) => left -= count,
-                Err(error) if pages.is_empty() => return Err(error),
-                Err(_) => break,
-            }
-            pages.push(page);
-        }
-        Ok(Self::Pages(pages))
-    }
-
-    pub(super) fn len_bytes(&self) -> usize {
-        self.parts().map(<[u8]>::len).sum()
-    }
-
-    fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        let (small, pages) = match self {
-            Self::Small(bytes) => (Some(&bytes[..]), &[][..]),
-            Self::Pages(pages) => (None, &pages[..]),
-        };
-        small.into_iter().chain(pages.iter().map(PageBuffer::bytes))
-    }
-}
 
 /// A datagram, or the part of a stream that one call sent.
 pub(super) struct Packet {
@@ -96,21 +49,7 @@ impl Packet {
 
     /// Copies what was not read yet, as far as there is room. It still counts as unread.
     pub(super) fn copy_to(&self, target: &mut IoBuffer<'_>) -> Result<usize> {
-        let mut skip = self.read.load(Ordering::Relaxed);
-        let mut copied = 0;
-        for part in self.body.parts() {
-            let unread = part.get(skip..).unwrap_or_default();
-            skip = skip.saturating_sub(part.len());
-            match target.put(unread) {
-                Ok(count) => copied += count,
-                Err(error) if copied == 0 => return Err(error),
-                Err(_) => break,
-            }
-            if target.remaining() == 0 {
-                break;
-            }
-        }
-        Ok(copied)
+        self.body.copy_to(self.read.load(Ordering::Relaxed), target)
     }
 
     /// Counts bytes as read; says whether all are.

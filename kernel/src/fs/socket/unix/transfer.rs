@@ -2,11 +2,11 @@
 
 use super::address::{self, Name};
 use super::in_flight::Flight;
-use super::packet::{Body, Charge, Packet};
+use super::packet::{Charge, Packet};
 use super::{Kind, Phase, UnixSocket};
 use crate::errno::{Errno, Result};
 use crate::fs::socket::message::UserCredentials;
-use crate::fs::socket::{Incoming, MessageFlags, Outgoing, wait_for};
+use crate::fs::socket::{Body, Incoming, MessageFlags, Outgoing, wait_for};
 use crate::task::signal::{self, Signal};
 use alloc::sync::Arc;
 
