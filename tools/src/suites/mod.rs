@@ -48,6 +48,8 @@ pub struct Suite {
     pub program: PathBuf,
     /// All its tests.
     pub tests: Vec<String>,
+    /// The programs of its package, which its tests run. In a guest they lie where they lie on the host: that path was compiled in.
+    pub programs: Vec<PathBuf>,
 }
 
 impl Suite {
@@ -75,12 +77,12 @@ pub fn build(workspace: &Workspace) -> Result<Vec<Suite>> {
         bail!("the guest suites do not build: see the messages above");
     }
     let mut suites = Vec::new();
-    for (package, name, program) in test_programs(&String::from_utf8_lossy(&output.stdout)) {
+    for Built { package, name, program, programs } in test_programs(&String::from_utf8_lossy(&output.stdout)) {
         let listed = output_of(Command::new(&program).args(["--list", "--format", "terse"]))
             .with_context(|| format!("{} does not list its tests", program.display()))?;
         let tests: Vec<String> = listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect();
         if !tests.is_empty() {
-            suites.push(Suite { name, package, program, tests });
+            suites.push(Suite { name, package, program, tests, programs });
         }
     }
     Ok(suites)
@@ -108,22 +110,44 @@ pub fn workspace_packages(workspace: &Workspace) -> Result<Vec<(String, PathBuf)
         .collect())
 }
 
-/// The test programs in cargo's messages: package, name and file.
-fn test_programs(messages: &str) -> Vec<(String, String, PathBuf)> {
-    let mut programs: Vec<_> = messages
+/// A test program, and the programs of its package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Built {
+    package: String,
+    name: String,
+    program: PathBuf,
+    programs: Vec<PathBuf>,
+}
+
+/// The test programs in cargo's messages.
+fn test_programs(messages: &str) -> Vec<Built> {
+    let artifacts: Vec<Value> = messages
         .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["reason"] == "compiler-artifact" && message["profile"]["test"] == true)
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|message: &Value| message["reason"] == "compiler-artifact" && message["executable"].is_string())
+        .collect();
+    let programs_of = |manifest: &Value| {
+        let others = artifacts.iter().filter(|other| other["profile"]["test"] == false && other["manifest_path"] == *manifest);
+        others.filter_map(|other| other["executable"].as_str().map(PathBuf::from)).collect()
+    };
+    let mut built: Vec<Built> = artifacts
+        .iter()
+        .filter(|message| message["profile"]["test"] == true)
         .filter_map(|message| {
             let package = PathBuf::from(message["manifest_path"].as_str()?);
             let package = package.parent()?.file_name()?.to_str()?.to_owned();
-            let target = message["target"]["name"].as_str()?;
-            let name = if target == package { package.clone() } else { format!("{package}-{target}") };
-            Some((package, name, PathBuf::from(message["executable"].as_str()?)))
+            let name = match message["target"]["name"].as_str()? {
+                target if target != package => format!("{package}-{target}"),
+                // A package's library and its program may have the same name.
+                _ if message["target"]["kind"][0] == "bin" => format!("{package}-program"),
+                _ => package.clone(),
+            };
+            let programs = programs_of(&message["manifest_path"]);
+            Some(Built { package, name, program: message["executable"].as_str()?.into(), programs })
         })
         .collect();
-    programs.sort();
-    programs
+    built.sort();
+    built
 }
 
 /// Runs suites in a place. `filter` leaves only the tests whose names, or whose suites' names, contain it.
@@ -194,7 +218,11 @@ mod tests {
     fn test_programs_are_found_in_cargos_messages() {
         let messages = r#"{"reason":"compiler-artifact","manifest_path":"/w/test-suites/abi/Cargo.toml","target":{"name":"mounts"},"profile":{"test":true},"executable":"/t/mounts-1"}
 {"reason":"compiler-artifact","manifest_path":"/w/test-suites/abi/Cargo.toml","target":{"name":"abi"},"profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","manifest_path":"/w/test-suites/abi/Cargo.toml","target":{"name":"tool","kind":["bin"]},"profile":{"test":false},"executable":"/t/tool"}
+{"reason":"compiler-artifact","manifest_path":"/w/other/Cargo.toml","target":{"name":"other","kind":["bin"]},"profile":{"test":false},"executable":"/t/other"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(test_programs(messages), [("abi".to_owned(), "abi-mounts".to_owned(), PathBuf::from("/t/mounts-1"))]);
+        let (package, name) = ("abi".to_owned(), "abi-mounts".to_owned());
+        let programs = vec![PathBuf::from("/t/tool")];
+        assert_eq!(test_programs(messages), [Built { package, name, program: "/t/mounts-1".into(), programs }]);
     }
 }

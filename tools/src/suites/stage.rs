@@ -94,6 +94,9 @@ fn suite_image(base: &Image, left: &[Tests], all: bool) -> Image {
     let mut image = base.clone();
     for tests in left {
         image.program(&format!("suites/{}", tests.suite.name), &tests.suite.program);
+        for program in &tests.suite.programs {
+            image.program(&program.to_string_lossy(), program);
+        }
         image.file(&format!("suites/{}.arguments", tests.suite.name), 0o644, tests.arguments(all));
     }
     image

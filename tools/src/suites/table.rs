@@ -174,6 +174,7 @@ mod tests {
             package: package.to_owned(),
             program: name.into(),
             tests: tests.iter().map(|&test| test.to_owned()).collect(),
+            programs: Vec::new(),
         };
         vec![suite("abi", "abi-pipes", &["one"]), suite("mount", "mount-cases", &["access::a", "b"])]
     }

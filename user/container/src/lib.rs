@@ -12,12 +12,10 @@
 //! Whoever calls these functions should be in a mount namespace of its own ([`isolate::leave_the_host`]): then no volume is
 //! ever seen on the host, and none can be left behind, because the kernel takes a namespace's mounts away with its last process.
 
-mod holders;
 pub mod isolate;
 mod volume;
 mod volumes;
 
-pub use holders::{Holder, holders};
 pub use volume::{Propagation, Volume};
 pub use volumes::{
     MountedVolume, PreparedVolume, WhenBusy, missing_mount_points, mount_volume, setup_container_volumes, setup_volume, unmount_volume,

@@ -1,6 +1,5 @@
 //! The life of a volume: made ready, mounted, unmounted.
 
-use crate::holders::holders;
 use crate::volume::{Propagation, Volume};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -210,7 +209,7 @@ fn flags_of(mount: &Mount) -> MountFlags {
 
 /// The failure of unmounting what is in use.
 fn busy(point: &Path) -> Failure {
-    let names: Vec<String> = holders(point).iter().map(ToString::to_string).collect();
+    let names: Vec<String> = holders::of(point).unwrap_or_default().iter().map(ToString::to_string).collect();
     let who = if names.is_empty() { "nobody that /proc shows uses it".to_owned() } else { names.join(", ") };
     Failure::new("umount2", point, Errno::BUSY, format!("{who}: end that, or detach it lazily"))
 }

@@ -1,10 +1,11 @@
 //! The end of a mount: by its own server, or by somebody else when the server is dead.
 
 use crate::mount::{TYPE, absolute};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::path::Path;
+use support::MountTable;
 
 /// Unmounts `directory` (absolute). A busy mount stays, and the error says who holds it and how to go on; with `lazy` it is
 /// detached at once and ends with its last user.
@@ -43,7 +44,7 @@ fn busy_advice(directory: &Path) -> String {
 pub fn clean_up(directory: &Path, lazy: bool) -> Result<()> {
     let directory = absolute(directory)?;
     let path = directory.display();
-    match holders::mount_at(&directory).context("reading /proc/self/mountinfo")? {
+    match MountTable::own()?.at(&directory) {
         None => bail!("nothing is mounted on {path}; `findmnt -t {TYPE}` lists what is"),
         Some(mount) if mount.kind != TYPE => bail!("{path} has a mount of type {}, not {TYPE}: `umount {path}` is for it", mount.kind),
         Some(_) => {}

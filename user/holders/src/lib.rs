@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use support::{Mount, MountTable, Outcome, Said};
 
 /// One use of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,78 +61,23 @@ impl fmt::Display for Use {
     }
 }
 
-/// A line of `/proc/self/mountinfo`, as far as it matters here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// Its id.
-    pub id: u32,
-    /// The id of the mount that it lies on.
-    pub parent: u32,
-    /// Where.
-    pub point: PathBuf,
-    /// The type, with its subtype.
-    pub kind: String,
-}
-
-/// The mounts of this process's namespace, in the order of `mountinfo`.
-///
-/// # Errors
-/// When `/proc` is not mounted.
-pub fn mounts() -> std::io::Result<Vec<Mount>> {
-    Ok(fs::read_to_string("/proc/self/mountinfo")?.lines().filter_map(mount_of_line).collect())
-}
-
-/// The topmost mount at a path, which must be absolute and without symlinks.
-///
-/// # Errors
-/// When `/proc` is not mounted.
-pub fn mount_at(point: &Path) -> std::io::Result<Option<Mount>> {
-    let mounts = mounts()?;
-    let here = mounts.iter().filter(|mount| mount.point == point);
-    // Of a stack, the one on which no other at the same place lies.
-    Ok(here.clone().find(|mount| !here.clone().any(|other| other.parent == mount.id && other.id != mount.id)).cloned())
-}
-
-fn mount_of_line(line: &str) -> Option<Mount> {
-    let fields: Vec<&str> = line.split(' ').collect();
-    let separator = fields.iter().position(|field| *field == "-")?;
-    Some(Mount {
-        id: fields.first()?.parse().ok()?,
-        parent: fields.get(1)?.parse().ok()?,
-        point: PathBuf::from(unescaped(fields.get(4)?)),
-        kind: unescaped(fields.get(separator + 1)?),
-    })
-}
-
-/// Undoes the octal escapes of mountinfo: `\040` and its like.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = (*first == b'\\').then(|| after.get(..3)).flatten();
-        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &after[3..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// Who holds the topmost mount at `point` (absolute, without symlinks): mounts inside, then processes by id. Processes of
 /// other users are seen only by root. Nobody, when nothing is mounted there or the holder is gone already.
 ///
 /// # Errors
 /// When `/proc` is not mounted.
-pub fn of(point: &Path) -> std::io::Result<Vec<Holder>> {
-    let Some(mount) = mount_at(point)? else { return Ok(Vec::new()) };
-    let inside = mounts()?.into_iter().filter(|other| other.parent == mount.id && other.id != mount.id);
-    let mut holders: Vec<Holder> = inside.map(|other| Holder::Mount(other.point)).collect();
-    let mut pids: Vec<u32> = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+pub fn of(point: &Path) -> Outcome<Vec<Holder>> {
+    let table = MountTable::own()?;
+    let Some(mount) = table.at(point) else { return Ok(Vec::new()) };
+    let mut holders: Vec<Holder> = table.inside(mount).map(|other| Holder::Mount(other.point.clone())).collect();
+    let proc = Path::new("/proc");
+    let mut pids: Vec<u32> = fs::read_dir(proc).said("open", proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     for pid in pids {
         // A process that ends meanwhile holds nothing.
         let folder = PathBuf::from(format!("/proc/{pid}"));
         let command = fs::read_to_string(folder.join("comm")).unwrap_or_default().trim_end().to_owned();
-        let uses = uses_of(&folder, &mount);
+        let uses = uses_of(&folder, mount);
         holders.extend(uses.into_iter().map(|with| Holder::Process { pid, command: command.clone(), with }));
     }
     Ok(holders)
@@ -176,19 +122,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mountinfo_lines_are_read_with_their_escapes() {
-        let line = r"36 35 0:31 / /mnt/a\040b\134c rw,nosuid shared:7 master:2 - fuse.hellofs hello rw,user_id=0,group_id=0";
-        let mount = mount_of_line(line).expect("a good line");
-        assert_eq!(mount, Mount { id: 36, parent: 35, point: r"/mnt/a b\c".into(), kind: "fuse.hellofs".into() });
-        assert_eq!(mount_of_line("36 35 0:31 / /mnt rw"), None, "without the separator");
-    }
-
-    #[test]
     fn an_open_file_and_a_working_directory_are_found() {
         let here = std::env::current_dir().expect("a working directory");
-        let mounts = mounts().expect("/proc is mounted");
-        let around = mounts.iter().rev().filter(|mount| here.starts_with(&mount.point)).max_by_key(|mount| mount.point.as_os_str().len());
-        let around = around.expect("a mount around the working directory");
+        let table = MountTable::own().expect("/proc is mounted");
+        let around = table.holding(&here).expect("a mount around the working directory");
         let holders = of(&around.point).expect("/proc is mounted");
         let mine = |holder: &Holder| matches!(holder, Holder::Process { pid, with: Use::WorkingDirectory(path), .. } if *pid == std::process::id() && *path == here);
         assert!(holders.iter().any(mine), "{holders:?}");

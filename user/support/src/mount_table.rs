@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub struct Mount {
     /// The number of the mount.
     pub id: u32,
+    /// The number of the mount that it lies on.
+    pub parent: u32,
     /// Where it is, as the process sees it.
     pub point: PathBuf,
     /// Options of the mount: `rw`, `nosuid`…
@@ -16,7 +18,7 @@ pub struct Mount {
     pub shared: bool,
     /// Whether it receives from one.
     pub slave: bool,
-    /// The type of its file system.
+    /// The type of its file system, with its subtype.
     pub kind: String,
     /// What is mounted, in words.
     pub source: String,
@@ -42,37 +44,57 @@ impl MountTable {
 
     /// The mount that is seen at exactly this path: the topmost one.
     pub fn at(&self, point: &Path) -> Option<&Mount> {
-        self.mounts.iter().rev().find(|mount| mount.point == point)
+        let here = self.mounts.iter().filter(|mount| mount.point == point);
+        // Of a stack, the one that no other at the same place lies on.
+        here.clone().find(|mount| !here.clone().any(|other| other.parent == mount.id && other.id != mount.id))
     }
 
     /// The mount that holds a path.
     pub fn holding(&self, path: &Path) -> Option<&Mount> {
         let holding = self.mounts.iter().filter(|mount| path.starts_with(&mount.point));
-        // `max_by_key` gives the last of several, which is the topmost.
-        holding.max_by_key(|mount| mount.point.components().count())
+        holding.max_by_key(|mount| depth(&mount.point)).and_then(|mount| self.at(&mount.point))
     }
 
-    /// The mounts at and below a path, so ordered that each comes after those that it lies in or on.
+    /// The mounts that lie on a mount.
+    pub fn inside<'a>(&'a self, mount: &'a Mount) -> impl Iterator<Item = &'a Mount> {
+        self.mounts.iter().filter(|other| other.parent == mount.id && other.id != mount.id)
+    }
+
+    /// The mounts at and below a path, so ordered that each comes after those that it lies on.
     pub fn below(&self, path: &Path) -> Vec<&Mount> {
         let mut below: Vec<&Mount> = self.mounts.iter().filter(|mount| mount.point.starts_with(path)).collect();
-        below.sort_by_key(|mount| mount.point.components().count());
+        below.sort_by_key(|mount| (depth(&mount.point), self.height(mount)));
         below
     }
+
+    /// How many mounts a mount has under it at the same place.
+    fn height(&self, mount: &Mount) -> usize {
+        let under = |mount: &Mount| {
+            let (parent, id) = (mount.parent, mount.id);
+            self.mounts.iter().find(|other| other.id == parent && other.id != id && other.point == mount.point)
+        };
+        std::iter::successors(under(mount), |mount| under(mount)).count()
+    }
+}
+
+fn depth(point: &Path) -> usize {
+    point.components().count()
 }
 
 /// Reads a row: `36 35 98:0 /root /point rw,noatime shared:1 master:2 - ext4 /dev/x rw,errors=continue`.
 fn parse(row: &str) -> Option<Mount> {
     let (front, back) = row.split_once(" - ")?;
     let front: Vec<&str> = front.split(' ').collect();
-    let [id, _parent, _device, _root, point, options, tags @ ..] = front.as_slice() else { return None };
+    let [id, parent, _device, _root, point, options, tags @ ..] = front.as_slice() else { return None };
     let mut back = back.split(' ');
     Some(Mount {
         id: id.parse().ok()?,
+        parent: parent.parse().ok()?,
         point: PathBuf::from(unescape(point)),
         options: options.split(',').map(str::to_owned).collect(),
         shared: tags.iter().any(|tag| tag.starts_with("shared:")),
         slave: tags.iter().any(|tag| tag.starts_with("master:")),
-        kind: back.next()?.to_owned(),
+        kind: back.next().map(unescape)?,
         source: back.next().map(unescape)?,
     })
 }
@@ -114,5 +136,6 @@ mod tests {
         assert_eq!(table.holding(Path::new("/ab")).unwrap().source, "rootfs");
         let below: Vec<u32> = table.below(Path::new("/a")).iter().map(|mount| mount.id).collect();
         assert_eq!(below, [2, 4, 3]);
+        assert_eq!(table.inside(table.at(Path::new("/")).unwrap()).count(), 1);
     }
 }
