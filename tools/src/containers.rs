@@ -244,7 +244,8 @@ pub fn table(scenarios: &[Scenario], columns: &[(Kernel, Outcomes)]) -> String {
         table.push_str(&format!("| {} |{cells}\n", scenario.name));
     }
     let sum = |outcomes: &Outcomes| {
-        let passed: Vec<f64> = outcomes.values().filter_map(|outcome| if let Outcome::Passed(time) = outcome { Some(*time) } else { None }).collect();
+        let passed: Vec<f64> =
+            outcomes.values().filter_map(|outcome| if let Outcome::Passed(time) = outcome { Some(*time) } else { None }).collect();
         format!(" {} of {} in {:.0} s |", passed.len(), scenarios.len(), passed.iter().fold(0.0, |sum, time| sum + time))
     };
     table.push_str(&format!("| passed |{}\n", columns.iter().map(|(_, outcomes)| sum(outcomes)).collect::<String>()));
@@ -308,6 +309,9 @@ mod tests {
         assert_eq!(complaints.len(), 3);
         assert_eq!(complaints[0], "runc/b on Graft\n    | words");
         let table = table(&all[..2], &[(Kernel::Linux, outcomes)]);
-        assert_eq!(table, "| scenario | Linux |\n|---|---|\n| runc/a | ok 1.2 s |\n| runc/b | FAILED 2.0 s |\n| passed | 1 of 2 in 1 s |\n");
+        assert_eq!(
+            table,
+            "| scenario | Linux |\n|---|---|\n| runc/a | ok 1.2 s |\n| runc/b | FAILED 2.0 s |\n| passed | 1 of 2 in 1 s |\n"
+        );
     }
 }

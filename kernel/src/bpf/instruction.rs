@@ -32,7 +32,11 @@ pub struct Instruction {
 #[allow(missing_docs)]
 pub enum Kind {
     /// Arithmetic; `wide` on 64 bits, else on 32 with the upper half zeroed.
-    Arithmetic { operation: Arithmetic, operand: Operand, wide: bool },
+    Arithmetic {
+        operation: Arithmetic,
+        operand: Operand,
+        wide: bool,
+    },
     /// Byte order, on 16, 32 or 64 bits.
     ToLittleEndian(u32),
     ToBigEndian(u32),
@@ -45,7 +49,11 @@ pub enum Kind {
     /// A jump that is always taken.
     Jump,
     /// A jump on a condition; `wide` on 64 bits.
-    Branch { condition: Condition, operand: Operand, wide: bool },
+    Branch {
+        condition: Condition,
+        operand: Operand,
+        wide: bool,
+    },
     Exit,
 }
 

@@ -256,7 +256,13 @@ fn arithmetic(state: &mut State, insn: &Instruction, operation: Arithmetic, oper
         return Err(UNREADABLE);
     }
     let result = match (operation, own, other) {
-        (Arithmetic::Move, _, Value::Number { max }) => if wide { other } else { Value::Number { max: narrow(max) } },
+        (Arithmetic::Move, _, Value::Number { max }) => {
+            if wide {
+                other
+            } else {
+                Value::Number { max: narrow(max) }
+            }
+        }
         (Arithmetic::Move, _, _) if wide => other,
         (Arithmetic::Add | Arithmetic::Subtract, Value::Context(_) | Value::Stack(_), _) if wide => {
             moved(own, insn, operation, operand).ok_or((Errno::ACCES, "pointer arithmetic that cannot be followed"))?

@@ -45,7 +45,9 @@ static LOOPBACK: &[Entry] = &[
     Entry::link("subsystem", "../../../../class/net"),
     Entry::writable("tx_queue_len", |file, text| show(file, text, |lo| alloc::format!("{}", lo.queue_length)), set_queue_length),
     Entry::file("type", |_, text| number(text, u32::from(HARDWARE_TYPE))),
-    Entry::file("uevent", |file, text| show(file, text, |lo| alloc::format!("INTERFACE={}\nIFINDEX={INDEX}", String::from_utf8_lossy(&lo.name)))),
+    Entry::file("uevent", |file, text| {
+        show(file, text, |lo| alloc::format!("INTERFACE={}\nIFINDEX={INDEX}", String::from_utf8_lossy(&lo.name)))
+    }),
 ];
 
 static STATISTICS: &[Entry] = &[

@@ -193,7 +193,8 @@ fn change_address(loopback: &mut Loopback, request: u32, interface: &InterfaceRe
         }
         _ => {}
     }
-    let same = |old: &Address| (old.local, old.peer, old.prefix_length, old.broadcast) == (new.local, new.peer, new.prefix_length, new.broadcast);
+    let same =
+        |old: &Address| (old.local, old.peer, old.prefix_length, old.broadcast) == (new.local, new.peer, new.prefix_length, new.broadcast);
     match old {
         Some(old) if same(&old) || request == ioctl::SIOCSIFADDR && old.local == new.local => return Ok(()),
         Some(_) => loopback.remove_address(is_meant, events)?,

@@ -55,11 +55,8 @@ pub fn setup_volume(rootfs: &Path, volume: &Volume) -> Outcome<PreparedVolume> {
     let mut prepared = PreparedVolume { volume: volume.clone(), point, made: Vec::new() };
     let on_a_file = volume.source.is_file();
     for path in missing {
-        let made = if on_a_file && path == prepared.point {
-            File::create_new(&path).said("open", &path).map(drop)
-        } else {
-            make_folder(&path)
-        };
+        let made =
+            if on_a_file && path == prepared.point { File::create_new(&path).said("open", &path).map(drop) } else { make_folder(&path) };
         if let Err(failure) = made {
             // The first failure is the one to tell.
             let _ = remove_made(&prepared);

@@ -11,6 +11,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_container");
 /// Makes the root file system, and runs the test beside it. `/tmp` is shared, as on a host.
 fn with_rootfs(test: impl FnOnce()) {
     in_mount_namespace(|| {
+        // The guest's root is its initramfs, which cannot be pivoted away from, as it lies on no other mount; a copy of it does.
+        fs::create_dir("/tmp/host").unwrap();
+        abi::world::mount("/", "/tmp/host", "", libc::MS_BIND | libc::MS_REC, "").unwrap();
+        std::os::unix::fs::chroot("/tmp/host").unwrap();
+        std::env::set_current_dir("/tmp").unwrap();
         fs::create_dir_all("/tmp/root/bin").unwrap();
         fs::create_dir("/tmp/root/proc").unwrap();
         fs::copy("/bin/busybox", "/tmp/root/bin/busybox").unwrap();
@@ -41,7 +46,8 @@ fn table() -> String {
 
 /// What lies in the root file system: no mount point that was made may be left.
 fn root_folder() -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir("/tmp/root").unwrap().map(|entry| text(entry.unwrap().file_name().as_encoded_bytes())).collect();
+    let mut names: Vec<String> =
+        fs::read_dir("/tmp/root").unwrap().map(|entry| text(entry.unwrap().file_name().as_encoded_bytes())).collect();
     names.sort();
     names
 }
@@ -72,7 +78,8 @@ fn a_volume_is_written_by_both_sides_and_never_seen_on_the_host() {
     with_rootfs(|| {
         let before = table();
         fs::create_dir("/tmp/volume").unwrap();
-        let script = "echo inside > /data/inside; until [ -e /data/host ]; do busybox usleep 20000; done; busybox cat /data/host > /data/answer";
+        let script =
+            "echo inside > /data/inside; until [ -e /data/host ]; do busybox usleep 20000; done; busybox cat /data/host > /data/answer";
         let mut child = command(&["-v", "/tmp/volume:/data"], script).spawn().unwrap();
         eventually("the container's file", || fs::read_to_string("/tmp/volume/inside").is_ok_and(|text| text == "inside\n"));
         assert_eq!(table(), before);
@@ -131,7 +138,8 @@ fn killed_or_terminated_it_leaves_nothing() {
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGKILL] {
         with_rootfs(|| {
             let before = table();
-            let mut child = command(&["-v", "/tmp/volume:/data"], "echo $$ > /data/ready; while :; do busybox sleep 1; done").spawn().unwrap();
+            let mut child =
+                command(&["-v", "/tmp/volume:/data"], "echo $$ > /data/ready; while :; do busybox sleep 1; done").spawn().unwrap();
             eventually("the container's file", || Path::new("/tmp/volume/ready").exists());
             assert_eq!(root_folder(), ["bin", "data", "proc"]);
             kill(&child, signal);
@@ -153,7 +161,10 @@ fn a_failure_half_way_leaves_nothing() {
         let output = run(&["-v", "/tmp/one:/one", "-v", "/tmp/two:/file"], "true");
         let words = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1));
-        assert!(words.starts_with("container: mount(/tmp/two): ENOTDIR ") && words.contains("a file can only be mounted on a file"), "{words}");
+        assert!(
+            words.starts_with("container: mount(/tmp/two): ENOTDIR ") && words.contains("a file can only be mounted on a file"),
+            "{words}"
+        );
         assert_eq!((table(), root_folder()), (before.clone(), ["bin", "file", "proc"].map(str::to_owned).to_vec()));
         // A command that is not there fails after the volumes are mounted.
         let output = Command::new(PROGRAM).args(["run", "-v", "/tmp/one:/one", "/tmp/root", "/no/such/program"]).output().unwrap();

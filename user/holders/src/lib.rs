@@ -71,7 +71,8 @@ pub fn of(point: &Path) -> Outcome<Vec<Holder>> {
     let Some(mount) = table.at(point) else { return Ok(Vec::new()) };
     let mut holders: Vec<Holder> = table.inside(mount).map(|other| Holder::Mount(other.point.clone())).collect();
     let proc = Path::new("/proc");
-    let mut pids: Vec<u32> = fs::read_dir(proc).said("open", proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let mut pids: Vec<u32> =
+        fs::read_dir(proc).said("open", proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     for pid in pids {
         // A process that ends meanwhile holds nothing.

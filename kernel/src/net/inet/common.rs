@@ -101,7 +101,8 @@ impl Common {
     pub(super) fn check_local(&self, endpoint: Endpoint) -> Result<()> {
         let Endpoint { address, port } = endpoint;
         let settings = &self.network.settings;
-        let may_be_any = self.ip.is_free_bind() || settings.number(if address.is_ipv4() { "ipv4/ip_nonlocal_bind" } else { "ipv6/ip_nonlocal_bind" }) != 0;
+        let may_be_any = self.ip.is_free_bind()
+            || settings.number(if address.is_ipv4() { "ipv4/ip_nonlocal_bind" } else { "ipv6/ip_nonlocal_bind" }) != 0;
         let is_own = || {
             let loopback = self.network.loopback.lock();
             matches!(loopback.route_to(address).map(|route| route.kind), Ok(RouteKind::Local | RouteKind::Broadcast))

@@ -54,7 +54,11 @@ pub(super) fn complete_request(bytes: &mut [u8], source: Endpoint, destination: 
         return Err(Errno::INVAL);
     }
     bytes[4..6].copy_from_slice(&source.port.to_be_bytes());
-    if destination.is_ipv4() { put_checksum_v4(bytes) } else { put_checksum_v6(bytes, source.address, destination) }
+    if destination.is_ipv4() {
+        put_checksum_v4(bytes)
+    } else {
+        put_checksum_v6(bytes, source.address, destination)
+    }
     Ok(())
 }
 
@@ -84,6 +88,10 @@ pub(super) fn answer(network: &NetworkNamespace, packet: &Packet, bytes: &[u8]) 
     answer.extend_from_slice(bytes);
     answer[0] = reply;
     let packet = Packet { source: packet.destination, destination: packet.source, ..*packet };
-    if packet.destination.is_ipv4() { put_checksum_v4(&mut answer) } else { put_checksum_v6(&mut answer, packet.source, packet.destination) }
+    if packet.destination.is_ipv4() {
+        put_checksum_v4(&mut answer)
+    } else {
+        put_checksum_v6(&mut answer, packet.source, packet.destination)
+    }
     Some((packet, answer))
 }

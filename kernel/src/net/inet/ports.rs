@@ -40,7 +40,9 @@ impl Claim {
     }
 
     fn overlaps(&self, other: &Self) -> bool {
-        self.covers(other.address) || other.covers(self.address) || self.address.is_unspecified() && other.is_dual && other.address.is_unspecified()
+        self.covers(other.address)
+            || other.covers(self.address)
+            || self.address.is_unspecified() && other.is_dual && other.address.is_unspecified()
     }
 
     fn conflicts(&self, other: &Self) -> bool {

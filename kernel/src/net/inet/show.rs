@@ -59,7 +59,12 @@ pub fn tcp(network: &NetworkNamespace, family: Family, text: &mut Text) {
         let start = text.len();
         let (local, remote) = (shown(family, local), shown(family, remote.unwrap_or(nowhere(family))));
         let (state, uid, inode) = (socket.shown_state(), uid_of(&socket.common), socket.common.inode_number());
-        put!(text, "{slot:4}: {local} {remote} {state:02X} {unsent:08X}:{received:08X} 00:00000000 00000000 {uid:5} {:8} {inode} 1 {:016x} 100 0 0 10 0", 0, 0);
+        put!(
+            text,
+            "{slot:4}: {local} {remote} {state:02X} {unsent:08X}:{received:08X} 00:00000000 00000000 {uid:5} {:8} {inode} 1 {:016x} 100 0 0 10 0",
+            0,
+            0
+        );
         text.pad_to(start + if family == Family::V4 { 149 } else { 0 });
         text.bytes(b"\n");
         slot += 1;
@@ -102,7 +107,12 @@ fn datagrams(table: &PortTable<DatagramSocket>, family: Family, text: &mut Text)
         let start = text.len();
         let (local, remote) = (shown(family, local), shown(family, remote.unwrap_or(nowhere(family))));
         let (uid, inode) = (uid_of(&socket.common), socket.common.inode_number());
-        put!(text, "{slot:5}: {local} {remote} {state:02X} 00000000:{received:08X} 00:00000000 00000000 {uid:5} {:8} {inode} 2 {:016x} {drops}", 0, 0);
+        put!(
+            text,
+            "{slot:5}: {local} {remote} {state:02X} 00000000:{received:08X} 00:00000000 00000000 {uid:5} {:8} {inode} 2 {:016x} {drops}",
+            0,
+            0
+        );
         text.pad_to(start + if family == Family::V4 { 127 } else { 0 });
         text.bytes(b"\n");
     }

@@ -67,4 +67,3 @@ fn describe(request: &Request<'_>, flags: u32) -> Message {
     });
     message
 }
-

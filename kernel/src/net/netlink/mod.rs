@@ -367,7 +367,8 @@ impl SocketOps for NetlinkSocket {
             return Ok(len_bytes);
         }
         let credentials = Some(message.credentials.clone().unwrap_or_else(UserCredentials::of_current));
-        let datagram = |group| Arc::new(Datagram { bytes: bytes.clone(), sender_port: self.port(), group, credentials: credentials.clone() });
+        let datagram =
+            |group| Arc::new(Datagram { bytes: bytes.clone(), sender_port: self.port(), group, credentials: credentials.clone() });
         if group != 0 {
             let datagram = datagram(group);
             for listener in self.network.netlink.listeners(self.protocol.number, group) {

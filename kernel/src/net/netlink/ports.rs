@@ -76,6 +76,13 @@ pub fn list(network: &NetworkNamespace, text: &mut Text) {
             (state.port.unwrap_or(0), state.groups as u32, state.queued_bytes, state.drops)
         };
         let (protocol, inode) = (socket.protocol.number, socket.inode_number.load(Ordering::Relaxed));
-        put_line!(text, "{:016x} {protocol:<3} {port:<10} {groups:08x} {queued_bytes:<8} {:<8} {:<5} {:<8} {drops:<8} {inode:<8}", 0, 0, 0, 2);
+        put_line!(
+            text,
+            "{:016x} {protocol:<3} {port:<10} {groups:08x} {queued_bytes:<8} {:<8} {:<5} {:<8} {drops:<8} {inode:<8}",
+            0,
+            0,
+            0,
+            2
+        );
     }
 }

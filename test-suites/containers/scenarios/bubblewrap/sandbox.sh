@@ -30,7 +30,10 @@ scenario_only_what_was_bound_is_there() {
     equal "the root folder" "$(bwrap "${system[@]}" --tmpfs /tmp --dir /empty busybox ls / | tr '\n' ' ')" "bin empty tmp "
     local found
     found=$(bwrap "${system[@]}" --ro-bind /proc /proc busybox cat /proc/self/mountinfo)
-    lacks "the mounts" "$found" ' - cgroup2 |/oldroot|/newroot'
+    lacks "the types" "$found" ' - cgroup2 '
+    equal "the places" "$(cut -d" " -f5 <<<"$found")" "/
+/bin/busybox
+/proc"
 }
 
 scenario_tmpfs_is_fresh_each_time() {
@@ -65,8 +68,8 @@ scenario_unshare_all() {
 
 scenario_unshare_net_has_a_loopback() {
     local found
-    found=$(bwrap "${system[@]}" --unshare-net --proc /proc sh -c 'busybox tail -n +3 /proc/net/dev; busybox ifconfig lo')
-    equal "the number of devices" "$(grep -c '^ *[a-z0-9]*:' <<<"$found")" 1
+    found=$(bwrap "${system[@]}" --unshare-net --proc /proc sh -c 'busybox tail -n +3 /proc/net/dev | busybox cut -d: -f1; busybox ifconfig lo')
+    equal "the devices" "$(grep -x ' *[a-z0-9]*' <<<"$found" | tr -d ' ')" lo
     matches "the loopback" "$found" 'inet addr:127.0.0.1'
     matches "the loopback" "$found" 'UP LOOPBACK'
 }
@@ -90,7 +93,7 @@ scenario_no_new_privileges_and_dropped_capabilities() {
     matches "the status" "$found" '^CapEff:.0000000000000000$'
 }
 
-scenario_host_mount_afterwards_is_not_seen_but_slaves_are_left_alone() {
+scenario_sandbox_s_mount_does_not_reach_the_host() {
     tmpfs shared
     mkfifo go
     bwrap "${system[@]}" --bind /work/shared /data --bind /work /work --proc /proc \
@@ -122,7 +125,7 @@ scenario_user_becomes_root_inside() {
 
 scenario_user_with_everything_unshared() {
     local found
-    found=$(as_user bwrap "${system[@]}" --unshare-all --proc /proc --dev /dev --tmpfs /tmp sh -c 'echo /proc/[0-9]*; echo x > /tmp/file && echo written; busybox mount -t tmpfs t /tmp 2>&1')
+    found=$(as_user bwrap "${system[@]}" --unshare-all --proc /proc --dev /dev --tmpfs /tmp sh -c 'echo /proc/[0-9]*; echo x > /tmp/file && echo written; busybox mount -t tmpfs t /tmp 2>&1 || true')
     matches "the processes" "$found" '^/proc/1 /proc/2'
     matches "the tmpfs" "$found" '^written$'
     matches "what mount says" "$found" 'not permitted|denied|must be superuser'

@@ -160,8 +160,7 @@ impl TcpSocket {
                 continue;
             }
             let start = segment.read.load(Ordering::Relaxed) + passed;
-            let taken =
-                if discard { (wanted - *received).min(unread - passed) } else { segment.body.copy_to(start, message.data)? };
+            let taken = if discard { (wanted - *received).min(unread - passed) } else { segment.body.copy_to(start, message.data)? };
             *received += taken;
             if peek {
                 index += 1;

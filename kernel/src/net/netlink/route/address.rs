@@ -106,7 +106,8 @@ fn parse(request: &Request<'_>, attributes: Attributes<'_>) -> Result<Address> {
         address.broadcast = Some(broadcast);
     }
     if is_v4 {
-        address.label = attributes.text(netlink::IFA_LABEL as u32).map_or_else(|| request.network().loopback.lock().name.clone(), <[u8]>::to_vec);
+        address.label =
+            attributes.text(netlink::IFA_LABEL as u32).map_or_else(|| request.network().loopback.lock().name.clone(), <[u8]>::to_vec);
     } else {
         address.scope = v6_scope(local);
     }

@@ -8,8 +8,8 @@ use crate::errno::{Errno, Result};
 use crate::net::loopback::{HARDWARE_TYPE, INDEX, NAME_MAX_BYTES};
 use crate::net::{Event, Loopback};
 use alloc::vec::Vec;
-use linux_raw_sys::netlink::{self, rtnl_link_stats, rtnl_link_stats64};
 use linux_raw_sys::net;
+use linux_raw_sys::netlink::{self, rtnl_link_stats, rtnl_link_stats64};
 
 /// Bytes of `struct ifinfomsg`.
 const FIXED_BYTES: usize = 16;
@@ -259,4 +259,3 @@ pub(super) fn namespace_id(request: &Request<'_>) -> Handled {
     message.number(NETNSA_NSID, u32::MAX);
     request.reply(message)
 }
-

@@ -13,8 +13,8 @@ use crate::net::{Event, NetworkNamespace};
 use crate::task::Capabilities;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use linux_raw_sys::netlink::{self, rtnetlink_groups as groups};
 use linux_raw_sys::net;
+use linux_raw_sys::netlink::{self, rtnetlink_groups as groups};
 
 /// Answers one request.
 pub(super) fn handle(request: &Request<'_>) -> Handled {

@@ -154,7 +154,8 @@ fn parse(request: &Request<'_>, attributes: Attributes<'_>) -> Result<Wanted> {
         return Err(Errno::INVAL);
     }
     let destination = network_of(destination, prefix_length);
-    if [netlink::rtattr_type_t::RTA_MULTIPATH, netlink::rtattr_type_t::RTA_ENCAP].iter().any(|kind| attributes.get(*kind as u32).is_some()) {
+    if [netlink::rtattr_type_t::RTA_MULTIPATH, netlink::rtattr_type_t::RTA_ENCAP].iter().any(|kind| attributes.get(*kind as u32).is_some())
+    {
         return Err(Errno::OPNOTSUPP);
     }
     let table = match table_of(request, attributes)? {
