@@ -3,16 +3,20 @@
 # on to the groups below the root.
 export PATH=/usr/bin:/usr/sbin
 
-mount -t proc -o nosuid,nodev,noexec proc /proc
-mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
-# A kernel may have mounted it before init ran.
-mountpoint -q /dev || mount -t devtmpfs -o nosuid,mode=755 devtmpfs /dev
-mkdir -p /dev/pts /dev/shm /dev/mqueue
-mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=000 devpts /dev/pts
-mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm
-mount -t mqueue -o nosuid,nodev,noexec mqueue /dev/mqueue
-mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs /run
-mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
+# mounts TYPE FOLDER OPTIONS: unless something is mounted there already, by an init before us or by the kernel.
+mounts() {
+    mkdir -p "$2"
+    mountpoint -q "$2" || mount -t "$1" -o "$3" "$1" "$2"
+}
+
+mounts proc /proc nosuid,nodev,noexec
+mounts sysfs /sys nosuid,nodev,noexec
+mounts devtmpfs /dev nosuid,mode=755
+mounts devpts /dev/pts nosuid,noexec,gid=5,mode=620,ptmxmode=000
+mounts tmpfs /dev/shm nosuid,nodev,mode=1777
+mounts mqueue /dev/mqueue nosuid,nodev,noexec
+mounts tmpfs /run nosuid,nodev,mode=755
+mounts cgroup2 /sys/fs/cgroup nosuid,nodev,noexec
 for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
     echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
 done

@@ -2,7 +2,7 @@
 
 use crate::boot::{Limits, Machine, Recording, Watcher, boot};
 use crate::compare::{Normaliser, is_kernel_message};
-use crate::guest::{CLOSING_LINE, busybox_image, script};
+use crate::guest::{CLOSING_LINE, host_image, script};
 use crate::image::Compression;
 use crate::kernel::Kernel;
 use crate::packages::PackageCache;
@@ -20,9 +20,10 @@ const ENDED: &str = "graft-tools: demonstration ended with ";
 /// Writes the image, and gives its file.
 pub fn image(workspace: &Workspace, progress: &dyn Fn(&str)) -> Result<PathBuf> {
     let packages = PackageCache::open(workspace)?;
-    let mut image = busybox_image(&packages, progress)?;
+    let mut image = host_image(&packages, &["busybox-static", "runc"], progress)?;
     let scripts = [
         ("init", "tools/guest/demo-init.sh"),
+        ("sbin/host-mounts", "tools/guest/host-mounts.sh"),
         ("sbin/demo-session", "tools/guest/demo-session.sh"),
         ("sbin/demo-shell", "tools/guest/demo-shell.sh"),
         ("bin/demo", "user/demo/demo.sh"),

@@ -101,6 +101,7 @@ scenario_sandbox_s_mount_does_not_reach_the_host() {
     mkdir shared/inner
     echo > go
     wait $!
+    matches "the sandbox's mounts" "$(cat found)" ' /data/inner .* - tmpfs '
     equal "the host's mounts" "$(mounts /work/shared | awk '{ print $1 }')" /work/shared
     umount shared
 }
