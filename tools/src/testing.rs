@@ -8,16 +8,28 @@ use crate::demo;
 use crate::foreign::Foreign;
 use crate::kernel::{Kernel, Place};
 use crate::libtest::{Run, Verdict};
+use crate::mutations;
 use crate::progress::Progress;
 use crate::rules;
 use crate::suites::{self, is_for_guests, workspace_packages};
+use crate::walk;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
+use std::ops::RangeInclusive;
 use std::process::{Command, Output};
 use std::time::Instant;
 
 /// How many lines of a failed command are shown.
 const SHOWN_LINES: usize = 60;
+
+/// The walk on both kernels: seconds beside the two boots.
+const WALK_SEEDS: RangeInclusive<u64> = 1..=4;
+const WALK_STEPS: usize = 150;
+
+/// The walk on graft and the model.
+const MODEL_WALKS: u32 = 10_000;
+const MODEL_WALK_BUILD: [(&str, &str); 2] =
+    [("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true"), ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true")];
 
 /// Passed and failed, over all parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,6 +51,9 @@ pub fn run(workspace: &Workspace, console: bool) -> Tally {
     parts.run("kernel", Parts::kernel);
     parts.run("boot", Parts::boot_checks);
     parts.run("guest suites", Parts::guest_suites);
+    parts.run("mutations", Parts::mutations);
+    parts.run("model walk", Parts::model_walk);
+    parts.run("walk", Parts::walk);
     parts.run("demonstration", Parts::demonstration);
     parts.run("foreign programs", Parts::foreign);
     parts.run("bad input", Parts::bad_input);
@@ -173,6 +188,41 @@ impl Parts<'_> {
                 self.tally.failed += suites.iter().map(|suite| suite.tests.len()).sum::<usize>();
                 self.part.push(format!("{error:#}"));
             }
+        }
+        Ok(())
+    }
+
+    /// Every mutation still applies to one place, and names tests that are there. Running them takes `graft-tools mutations`.
+    fn mutations(&mut self) -> Result<()> {
+        let list = mutations::list::read(self.workspace)?;
+        let complaints = mutations::list::complaints(self.workspace, &list, &mutations::asked(self.workspace)?);
+        self.verdict("the list of mutations", (!complaints.is_empty()).then(|| complaints.join("\n")));
+        Ok(())
+    }
+
+    /// A minute's worth of random operations on graft and on the reference model, optimised but with all assertions.
+    fn model_walk(&mut self) -> Result<()> {
+        self.progress.say("building the model walk");
+        let arguments = ["test", "--quiet", "--release", "--package", "graft", "--test", "walk"];
+        let mut command = Command::new("cargo");
+        command.current_dir(self.workspace.root()).args(arguments).env("PROPTEST_CASES", MODEL_WALKS.to_string());
+        command.envs(MODEL_WALK_BUILD);
+        let output = command.output().context("cannot run cargo")?;
+        self.verdict("graft and the model agree", (!output.status.success()).then(|| last_lines(&output)));
+        Ok(())
+    }
+
+    /// Random operations on both kernels side by side.
+    fn walk(&mut self) -> Result<()> {
+        if let Err(error) = Kernel::Linux.file(self.workspace, &|text| self.progress.say(text)) {
+            self.progress.print(&format!("walk: left out, there is no Linux to walk beside: {error:#}"));
+            return Ok(());
+        }
+        self.progress.say("walking on both kernels");
+        let differing = walk::differing(self.workspace, WALK_SEEDS, WALK_STEPS, self.progress)?;
+        for seed in WALK_SEEDS {
+            let wrong = format!("the kernels differ: `make walk SEEDS={seed}..{seed} STEPS={WALK_STEPS}` shows where");
+            self.verdict(&format!("seed {seed}"), differing.contains(&seed).then_some(wrong));
         }
         Ok(())
     }

@@ -52,6 +52,14 @@ pub fn run(workspace: &Workspace, seeds: RangeInclusive<u64>, steps: usize, prog
     Ok(None)
 }
 
+/// The seeds whose walks the kernels do not take alike. Nothing is shrunk.
+pub fn differing(workspace: &Workspace, seeds: RangeInclusive<u64>, steps: usize, progress: &Progress) -> Result<Vec<u64>> {
+    let walker = Walker::new(workspace, progress)?;
+    let seeds: Vec<u64> = seeds.collect();
+    let scripts = seeds.iter().map(|&seed| walker.draw(seed, steps)).collect::<Result<Vec<_>>>()?;
+    Ok(walker.differing(&scripts)?.into_iter().map(|index| seeds[index]).collect())
+}
+
 /// Replays a script on both kernels: what differs, if anything does.
 pub fn replay(workspace: &Workspace, script: &str, progress: &Progress) -> Result<Option<String>> {
     Walker::new(workspace, progress)?.difference(script)

@@ -30,9 +30,12 @@ impl<V: Vfs> Forest<V> {
         let moved = self.resolve(source.mount)?;
         let place = self.top_of_stack(target);
         let upper = self.resolve(place.mount)?;
-        let mountpoint = match &self.mounts[upper].mountpoint {
-            Some(mountpoint) if beneath => mountpoint.clone(),
-            _ => place.dentry.clone(),
+        let mountpoint = if beneath {
+            // A mount without a parent counts as mounted on its own root, here and in Linux.
+            let entry = &self.mounts[upper];
+            entry.mountpoint.as_ref().unwrap_or(&entry.root).clone()
+        } else {
+            place.dentry.clone()
         };
         require(!self.vfs.is_unlinked(&mountpoint), Rule::MountpointUnlinked)?;
         self.require_movable(moved, source, upper, &place, namespace)?;

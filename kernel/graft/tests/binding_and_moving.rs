@@ -339,6 +339,19 @@ fn refused_beneath() {
     refused(task.move_beneath("m", "."), Rule::BeneathProcessRoot);
 }
 
+/// A9: the place is where the mount above is mounted, not what the path names; one without a parent counts as mounted on its root.
+#[test]
+fn beneath_an_unmounted_mount() {
+    let task = world_with(&["p", "n"]);
+    task.mount_tmpfs("N", "n").unwrap();
+    task.mount_tmpfs("P", "p").unwrap();
+    task.mkdir("p/d").unwrap();
+    task.chdir("p/d").unwrap();
+    task.umount_lazily("/x/p").unwrap();
+    task.rmdir("../d").unwrap();
+    refused(task.move_beneath("/x/n", "."), Rule::TargetElsewhere);
+}
+
 /// A9: nothing may be slipped beneath a mount that receives on its own root from the mount below.
 #[test]
 fn beneath_a_receiver() {
