@@ -118,6 +118,11 @@ fn encode(info: &SignalInfo) -> [u8; INFO_BYTES] {
             put(64, &system_ticks.to_ne_bytes());
         }
         Detail::Fault { address } => put(72, &address.to_ne_bytes()),
+        Detail::SystemCall { address, number, architecture } => {
+            put(84, &number.to_ne_bytes());
+            put(88, &address.to_ne_bytes());
+            put(96, &architecture.to_ne_bytes());
+        }
         Detail::Raw(raw) => {
             put(12, &raw[0..8]);
             put(44, &raw[8..12]);

@@ -7,6 +7,7 @@ use crate::arch::start_info::BootInformation;
 use crate::errno::{Errno, Result};
 use crate::mm::{DIRECT_MAP_BASE, PAGE_SIZE_BYTES};
 use crate::sync::{Once, SpinLock};
+use crate::task::cgroup::memory;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Ends the list of free frames.
@@ -19,6 +20,8 @@ const MAX_RESERVE_PAGES: u64 = 16384;
 
 /// For each frame: its reference count while in use, the next free frame's number while free.
 static COUNTS: Once<&'static [AtomicU32]> = Once::new();
+/// For each frame: the control group that it is charged to and its purpose, 0 for none (see [`Frame::alloc_charged`]).
+static CHARGES: Once<&'static [AtomicU32]> = Once::new();
 static FREE: SpinLock<FreeList> = SpinLock::new(FreeList { first: NONE, count: 0 });
 static TOTAL_PAGES: AtomicU64 = AtomicU64::new(0);
 static RESERVE_PAGES: AtomicU64 = AtomicU64::new(0);
@@ -27,6 +30,26 @@ static CACHED_PAGES: AtomicU64 = AtomicU64::new(0);
 struct FreeList {
     first: u32,
     count: u64,
+}
+
+/// What a page that is charged to a control group serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Purpose {
+    /// A program's own.
+    Anonymous,
+    /// A file of tmpfs, and memory that programs share.
+    Shared,
+    PageTable,
+    /// Anything else of the kernel.
+    Kernel,
+}
+
+impl Purpose {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    const ALL: [Self; Self::COUNT] = [Self::Anonymous, Self::Shared, Self::PageTable, Self::Kernel];
+    const BITS: u32 = 2;
 }
 
 /// A counted reference to one physical page of 4 KiB.
@@ -45,9 +68,32 @@ impl Frame {
         Ok(frame)
     }
 
+    /// The same, charged to the current thread's control group: `ENOMEM` also where that has reached its limit.
+    pub fn alloc_charged(purpose: Purpose) -> Result<Self> {
+        let frame = Self::alloc_charged_uninitialized(purpose)?;
+        frame.zero(0, PAGE_SIZE_BYTES);
+        Ok(frame)
+    }
+
     /// A fresh frame with whatever was in it: the caller overwrites all of it.
     pub(in crate::mm) fn alloc_uninitialized() -> Result<Self> {
         take().map(|number| Self { number }).ok_or(Errno::NOMEM)
+    }
+
+    /// See [`Self::alloc_charged`] and [`Self::alloc_uninitialized`].
+    pub(in crate::mm) fn alloc_charged_uninitialized(purpose: Purpose) -> Result<Self> {
+        let owner = memory::charge(purpose)?;
+        let frame = Self::alloc_uninitialized();
+        if owner != 0 {
+            match &frame {
+                Ok(frame) => {
+                    let charge = (owner as u32) << Purpose::BITS | purpose as u32;
+                    charge_of(frame.number).store(charge, Ordering::Relaxed);
+                }
+                Err(_) => memory::uncharge(owner, purpose),
+            }
+        }
+        frame
     }
 
     /// Copies out of the page. Panics if `offset + bytes.len()` passes the page (a kernel bug).
@@ -71,9 +117,9 @@ impl Frame {
         unsafe { core::ptr::write_bytes(self.bytes().add(offset), 0, len_bytes) };
     }
 
-    /// A fresh frame with the same content (copy on write).
+    /// A fresh frame with the same content for a program (copy on write), charged to the current thread's control group.
     pub fn duplicate(&self) -> Result<Self> {
-        let copy = Self::alloc_uninitialized()?;
+        let copy = Self::alloc_charged_uninitialized(Purpose::Anonymous)?;
         // SAFETY: two frames, each kept by a handle, and different ones.
         unsafe { core::ptr::copy_nonoverlapping(self.bytes(), copy.bytes(), PAGE_SIZE_BYTES) };
         Ok(copy)
@@ -170,7 +216,19 @@ pub(crate) fn release(number: u32) {
     }
 }
 
+/// What the frame is charged to.
+fn charge_of(number: u32) -> &'static AtomicU32 {
+    let charges = CHARGES.get().unwrap_or_else(|| panic!("frames are not set up yet"));
+    &charges[number as usize]
+}
+
 fn put_back(number: u32) {
+    if memory::any_owned() {
+        let charge = charge_of(number).swap(0, Ordering::Relaxed);
+        if charge != 0 {
+            memory::uncharge((charge >> Purpose::BITS) as usize, Purpose::ALL[(charge as usize) % Purpose::COUNT]);
+        }
+    }
     let mut free = FREE.lock();
     count_of(number).store(free.first, Ordering::Relaxed);
     free.first = number;
@@ -229,19 +287,25 @@ pub fn init(information: &BootInformation) {
         })
     };
     let top = usable().map(|(_, end)| end).max().unwrap_or(0);
-    let counts_bytes = (top / page * 4).next_multiple_of(page);
+    let table_bytes = (top / page * 4).next_multiple_of(page);
+    // The counts, and behind them the charges.
+    let counts_bytes = 2 * table_bytes;
     let overlaps_initramfs = |start: u64, end: u64| start < initramfs + initramfs_bytes && initramfs < end;
     let counts_at = usable()
         .flat_map(|(start, end)| [(start, end), ((initramfs + initramfs_bytes).next_multiple_of(page).max(start), end)])
         .find(|&(start, end)| start + counts_bytes <= end && !overlaps_initramfs(start, start + counts_bytes))
         .unwrap_or_else(|| panic!("no room for the frame table ({counts_bytes} bytes)"))
         .0;
-    // SAFETY: usable memory that nothing else occupies, in the direct map; zeroed before it is read.
-    COUNTS.call_once(|| unsafe {
-        let pointer = (DIRECT_MAP_BASE + counts_at) as *mut AtomicU32;
-        core::ptr::write_bytes(pointer, 0, (top / page) as usize);
-        core::slice::from_raw_parts(pointer, (top / page) as usize)
-    });
+    let table = |at: u64| {
+        let pointer = (DIRECT_MAP_BASE + at) as *mut AtomicU32;
+        // SAFETY: usable memory that nothing else occupies, in the direct map; zeroed before it is read.
+        unsafe {
+            core::ptr::write_bytes(pointer, 0, (top / page) as usize);
+            core::slice::from_raw_parts(pointer.cast_const(), (top / page) as usize)
+        }
+    };
+    COUNTS.call_once(|| table(counts_at));
+    CHARGES.call_once(|| table(counts_at + table_bytes));
     for (start, end) in usable() {
         for number in (start / page..end / page).rev() {
             let address = number * page;

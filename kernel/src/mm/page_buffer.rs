@@ -4,6 +4,7 @@
 //! Unlike a [`Frame`] that programs may have mapped, the page of a buffer is nobody else's, so its bytes can be borrowed.
 
 use crate::errno::Result;
+use crate::mm::frame::Purpose;
 use crate::mm::{Frame, PAGE_SIZE_BYTES};
 
 /// Up to a page of bytes.
@@ -16,7 +17,7 @@ pub struct PageBuffer {
 impl PageBuffer {
     /// An empty one. `ENOMEM` when only the kernel's reserve is left.
     pub fn new() -> Result<Self> {
-        Ok(Self { frame: Frame::alloc_uninitialized()?, len_bytes: 0 })
+        Ok(Self { frame: Frame::alloc_charged_uninitialized(Purpose::Kernel)?, len_bytes: 0 })
     }
 
     /// The bytes in it.

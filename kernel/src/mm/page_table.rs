@@ -5,6 +5,7 @@
 
 use crate::arch::paging::{self, ADDRESS_MASK, PRESENT, USER, WRITABLE};
 use crate::errno::Result;
+use crate::mm::frame::Purpose;
 use crate::mm::{DIRECT_MAP_BASE, Frame, PAGE_SIZE_BYTES};
 
 /// Software bit: the page is the program's own (zero-filled or copied), not a file's.
@@ -24,7 +25,7 @@ pub(in crate::mm) struct PageTable {
 impl PageTable {
     /// A table with the kernel's half only.
     pub(in crate::mm) fn new() -> Result<Self> {
-        let root = Frame::alloc_zeroed()?;
+        let root = Frame::alloc_charged(Purpose::PageTable)?;
         for (index, entry) in paging::kernel_root_entries() {
             root.write(index * 8, &entry.to_ne_bytes());
         }
@@ -55,7 +56,7 @@ impl PageTable {
         for shift in &SHIFTS[..3] {
             let entry = entry_at(table, index(address, *shift));
             if *entry & PRESENT == 0 {
-                *entry = Frame::alloc_zeroed()?.into_number_address() | PRESENT | WRITABLE | USER;
+                *entry = Frame::alloc_charged(Purpose::PageTable)?.into_number_address() | PRESENT | WRITABLE | USER;
             }
             table = *entry & ADDRESS_MASK;
         }

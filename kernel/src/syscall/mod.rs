@@ -20,6 +20,7 @@ mod pipe_splice;
 mod poll;
 mod process;
 mod sched;
+mod seccomp;
 mod signal;
 mod socket;
 mod stat;
@@ -71,6 +72,7 @@ const FAMILIES: &[&[Entry]] = &[
     poll::TABLE,
     process::TABLE,
     sched::TABLE,
+    seccomp::TABLE,
     signal::TABLE,
     socket::TABLE,
     stat::TABLE,

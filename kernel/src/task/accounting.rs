@@ -34,6 +34,10 @@ impl ThreadTimes {
         self.minor_faults.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(in crate::task) fn total_ns(&self) -> u64 {
+        self.user_ns.load(Ordering::Relaxed) + self.system_ns.load(Ordering::Relaxed)
+    }
+
     fn usage(&self) -> Usage {
         Usage {
             user_ns: self.user_ns.load(Ordering::Relaxed),

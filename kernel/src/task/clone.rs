@@ -211,6 +211,7 @@ fn make_child(
         signals,
         timer_slack_ns: parent.timer_slack_ns.load(Ordering::Relaxed),
     });
+    child.seccomp.inherit(&parent.seccomp);
     if !request.has(sys::CLONE_VM) {
         *child.restartable.lock() = *parent.restartable.lock();
     }

@@ -17,8 +17,12 @@ use linux_raw_sys::general as sys;
 
 /// `exit(2)` of the system call: ends the calling thread once it is back in [`super::run`].
 pub fn exit_thread(code: i32) {
-    let thread = current();
-    thread.exit_status.store((code & 0xff) << 8, Ordering::Relaxed);
+    end_thread(&current(), (code & 0xff) << 8);
+}
+
+/// Ends the current thread alone, with this wait status, once it is back in [`super::run`].
+pub(in crate::task) fn end_thread(thread: &Thread, status: i32) {
+    thread.exit_status.store(status, Ordering::Relaxed);
     thread.kill_requested.store(true, Ordering::Relaxed);
 }
 

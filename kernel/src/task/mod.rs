@@ -26,6 +26,7 @@ pub mod rlimit;
 pub mod rseq;
 pub mod run;
 pub mod scheduler;
+pub mod seccomp;
 pub mod session;
 pub mod signal;
 pub mod sleep_mutex;

@@ -1,6 +1,7 @@
 //! The out-of-memory killer: memory has run out, so somebody has to go.
 
 use crate::task::Process;
+use crate::task::cgroup::memory;
 use crate::task::pid::PidNamespace;
 use crate::task::signal::{Signal, SignalInfo, send_to_process};
 use crate::task::wait_queue::{Deadline, WaitMode, WaitQueue};
@@ -23,6 +24,9 @@ static TRIES: AtomicU64 = AtomicU64::new(0);
 /// dying itself. Called without a lock that a dying process needs.
 pub fn make_room() -> bool {
     let Some(thread) = super::scheduler::try_current() else { return false };
+    if let Some(group) = memory::take_shortage(&thread) {
+        return memory::make_room(&group, &thread);
+    }
     if thread.must_end() || TRIES.fetch_add(1, Ordering::Relaxed) > MAX_TRIES {
         TRIES.store(0, Ordering::Relaxed);
         return false;
@@ -34,6 +38,12 @@ pub fn make_room() -> bool {
     let moment = Deadline(clock::monotonic_ns() + PATIENCE_NS);
     let _ = WaitQueue::new().wait_until(WaitMode::KILLABLE.until(Some(moment)), || None::<()>);
     !thread.must_end()
+}
+
+/// The part of [`make_room`] for a control group that is full: whether that was why a page was not to be had, and trying again is worth it.
+pub fn make_room_in_group() -> bool {
+    let Some(thread) = super::scheduler::try_current() else { return false };
+    memory::take_shortage(&thread).is_some_and(|group| memory::make_room(&group, &thread))
 }
 
 /// Kills the process whose end gives back most memory, weighed by `oom_score_adj`, and says so. Gives whether there was one.
@@ -57,9 +67,8 @@ pub fn kill_largest() -> bool {
     let Some((_, victim)) = worst else {
         panic!("System is deadlocked on memory: nobody is left to be killed");
     };
-    announce(&victim);
     TRIES.store(0, Ordering::Relaxed);
-    let _ = send_to_process(&victim, SignalInfo::from_kernel(Signal::KILL));
+    kill(&victim, "Out of memory");
     true
 }
 
@@ -72,13 +81,19 @@ pub fn badness(process: &Process, total_pages: i64) -> Option<i64> {
     Some(process.resident_pages() as i64 + i64::from(adjustment) * total_pages / 1000)
 }
 
-fn announce(victim: &Process) {
+/// Kills a process and says why.
+pub(in crate::task) fn kill(victim: &Arc<Process>, why: &str) {
+    announce(victim, why);
+    let _ = send_to_process(victim, SignalInfo::from_kernel(Signal::KILL));
+}
+
+fn announce(victim: &Process, why: &str) {
     let name = victim.leader().map(|leader| leader.name()).unwrap_or_default();
     let name = String::from_utf8_lossy(&name);
     let (anonymous, file) = victim.address_space().map_or((0, 0), |space| space.resident_pages());
     let uid = victim.credentials().map_or(0, |credentials| credentials.uid);
     log::error!(
-        "Out of memory: Killed process {} ({name}) anon-rss:{}kB, file-rss:{}kB, UID:{uid} oom_score_adj:{}",
+        "{why}: Killed process {} ({name}) anon-rss:{}kB, file-rss:{}kB, UID:{uid} oom_score_adj:{}",
         victim.pid,
         anonymous * 4,
         file * 4,

@@ -3,6 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::mm::user::{self, UserPointer};
 use crate::task::credentials::securebits;
+use crate::task::seccomp;
 use crate::task::signal::Signal;
 use crate::task::thread::NAME_LEN_BYTES;
 use crate::task::{Thread, capability, current};
@@ -60,8 +61,8 @@ pub fn prctl(option: u32, arguments: [u64; 4]) -> Result<u64> {
         pr::PR_SET_TSC if value == u64::from(pr::PR_TSC_ENABLE) => {}
         // There are no performance counters to stop or start.
         pr::PR_TASK_PERF_EVENTS_DISABLE | pr::PR_TASK_PERF_EVENTS_ENABLE => {}
-        // No seccomp filter is ever in force.
-        pr::PR_GET_SECCOMP => return Ok(0),
+        pr::PR_GET_SECCOMP => return Ok(u64::from(thread.seccomp.mode())),
+        pr::PR_SET_SECCOMP => return seccomp::install::set_mode(value, second),
         // Names of anonymous areas are a matter of a build option of Linux; without it: EINVAL.
         _ => return Err(Errno::INVAL),
     }

@@ -5,6 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::mm::USER_END;
 use crate::mm::address_space::{Access, FaultError};
 use crate::syscall;
+use crate::task::seccomp::{self, CallData, Decision};
 use crate::task::signal::{self, Signal, SignalInfo};
 use crate::task::{Thread, current, exit, return_work, rseq, scheduler};
 use alloc::boxed::Box;
@@ -32,9 +33,11 @@ pub(in crate::task) fn run() -> ! {
     while !current().must_end() {
         if current().return_work.load(Ordering::Relaxed) != 0 {
             return_work::see_to(&current());
-        } else {
-            turn(&current());
+            if current().must_end() {
+                break;
+            }
         }
+        turn(&current());
     }
     // No reference to the thread may be on this stack from here on: nobody would drop it.
     exit::finish_current()
@@ -67,7 +70,16 @@ fn system_call(thread: &Thread) -> Option<u64> {
         let r = &context.registers;
         (r.rax, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
     };
-    let result = syscall::dispatch(number, &arguments);
+    let result = if thread.seccomp.is_on() {
+        let instruction_pointer = thread.user_context.lock().rip;
+        match seccomp::check(&current(), &CallData { number: number as u32, instruction_pointer, arguments }) {
+            Decision::Make => syscall::dispatch(number, &arguments),
+            Decision::Answer(answer) => answer,
+            Decision::Skip => return None,
+        }
+    } else {
+        syscall::dispatch(number, &arguments)
+    };
     if number == u64::from(sys::__NR_rt_sigreturn) {
         // All registers are the frame's now, `rax` too.
         return None;

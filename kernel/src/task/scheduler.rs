@@ -10,6 +10,7 @@ use crate::arch::{self, KernelContext, KernelStack};
 use crate::errno::{Errno, Result};
 use crate::sync::SpinLock;
 use crate::task::Thread;
+use crate::task::cgroup::{cpu, share};
 use crate::task::wait_queue::{WaitMode, Wake};
 use crate::time::{clock, timer};
 use alloc::collections::VecDeque;
@@ -303,6 +304,9 @@ fn switch_away(thread: &Arc<Thread>) {
 }
 
 fn switch_from(thread: &Thread) {
+    if share::is_on() {
+        share::charge(thread, thread.policy.lock().slice_ns(), SLICE_NS);
+    }
     {
         let mut state = thread.run_state.lock();
         state.off_processor = state.sleeping.is_some();
@@ -321,11 +325,18 @@ fn switch_from(thread: &Thread) {
     }
 }
 
+/// Takes the thread that is next off the queue.
+fn take_next() -> Option<Arc<Thread>> {
+    let mut ready = PROCESSOR.ready.lock();
+    let index = if share::is_on() { share::next(&ready) } else { 0 };
+    ready.remove(index)
+}
+
 /// The next thread to run, idling until there is one.
 fn pick_next() -> Arc<Thread> {
     let idle_since = clock::monotonic_ns();
     loop {
-        let next = PROCESSOR.ready.lock().pop_front();
+        let next = take_next();
         if let Some(next) = next {
             let now = clock::monotonic_ns();
             PROCESSOR.charged_until_ns.store(now, Ordering::Relaxed);
@@ -347,11 +358,12 @@ fn make_current(next: Arc<Thread>) {
 }
 
 fn start_slice(thread: &Thread) {
-    let end = clock::monotonic_ns() + thread.policy.lock().slice_ns();
+    let left = cpu::left_ns(thread);
+    let end = clock::monotonic_ns() + thread.policy.lock().slice_ns().min(left.unwrap_or(u64::MAX));
     PROCESSOR.slice_end_ns.store(end, Ordering::Relaxed);
     // A thread that is alone is still looked at now and then, for the timers that count its time.
     let alone = PROCESSOR.ready.lock().is_empty();
-    timer::set_slice_end(if alone { end + TICK_NS } else { end });
+    timer::set_slice_end(if alone && left.is_none() { end + TICK_NS } else { end });
 }
 
 /// On the stack of the thread that was taken up.

@@ -5,8 +5,10 @@ use crate::fs::{FdTable, FsContext};
 use crate::sync::SpinLock;
 use crate::task::accounting::ThreadTimes;
 use crate::task::cgroup::Cgroup;
+use crate::task::cgroup::cpu::Times;
 use crate::task::namespaces::{Kind, NamespaceHandle, PlainNamespace};
 use crate::task::pid::Pid;
+use crate::task::seccomp::Seccomp;
 use crate::task::scheduler::{KernelSide, RunState, SchedulingPolicy};
 use crate::task::signal::{PendingSignals, SignalSet};
 use crate::task::{Credentials, Namespaces, Process, WaitQueue};
@@ -46,6 +48,20 @@ pub struct Thread {
     pub(in crate::task) dead: AtomicBool,
     /// It is stopped (job control).
     pub(in crate::task) stopped: AtomicBool,
+    /// What it had used when it came into its control group.
+    pub(in crate::task) cgroup_base: SpinLock<Times>,
+    /// Processor time that limits of control groups were charged for, and time that their weights were.
+    pub(in crate::task) paid_ns: AtomicU64,
+    pub(in crate::task) shared_ns: AtomicU64,
+    /// Where it stands among its siblings when control groups are weighed.
+    pub(in crate::task) virtual_ns: AtomicU64,
+    /// The control group that its pages are charged to, if any is governed.
+    pub(in crate::task) memory_group: SpinLock<Option<Arc<Cgroup>>>,
+    /// The one that was full at its last charge, and how often it has waited for that.
+    pub(in crate::task) memory_shortage: SpinLock<Option<Arc<Cgroup>>>,
+    pub(in crate::task) memory_tries: AtomicU32,
+    /// Which calls it may make.
+    pub seccomp: Seccomp,
     /// What it must see to before it goes on in user mode (`return_work`).
     pub(in crate::task) return_work: AtomicU32,
     /// It stands still for its control group's sake, or as good as that.
@@ -159,6 +175,14 @@ impl Thread {
             exiting: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            cgroup_base: SpinLock::default(),
+            paid_ns: AtomicU64::new(0),
+            shared_ns: AtomicU64::new(0),
+            virtual_ns: AtomicU64::new(0),
+            memory_group: SpinLock::new(None),
+            memory_shortage: SpinLock::new(None),
+            memory_tries: AtomicU32::new(0),
+            seccomp: Seccomp::default(),
             return_work: AtomicU32::new(0),
             frozen: AtomicBool::new(false),
             restartable: SpinLock::new(None),
@@ -256,6 +280,11 @@ impl Thread {
     /// Its control group; of a zombie the last one.
     pub fn cgroup(&self) -> Arc<Cgroup> {
         self.cgroup.lock().clone()
+    }
+
+    /// Processor time that it was charged for so far.
+    pub(in crate::task) fn total_ns(&self) -> u64 {
+        self.times.total_ns()
     }
 
     /// The old one is given back to be dropped where no lock is held.

@@ -1,7 +1,7 @@
 //! The files of a group: those of the core, and what opening one gives.
 
 use super::directory::Directory;
-use super::input;
+use super::{input, limits};
 use super::table::{File, Opener, Place};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Content, GeneratedFile, Text, change_attributes};
@@ -62,7 +62,7 @@ static PIDS: &[File] = &[
     .with_events(EventFile::PidsLocal),
 ];
 
-static ALL: &[&[File]] = &[CORE, PIDS];
+static ALL: &[&[File]] = &[CORE, limits::CPU, limits::MEMORY, PIDS];
 
 impl File {
     fn is_in(&self, group: &Cgroup) -> bool {

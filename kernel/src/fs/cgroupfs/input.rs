@@ -32,6 +32,20 @@ pub fn size_limit(text: &str) -> Result<Limit> {
     u64::try_from(integer(text)?).map(Some).map_err(|_| Errno::RANGE)
 }
 
+/// "max" or a number of bytes, perhaps with K, M, G, T behind it. `EINVAL` for anything else.
+pub fn bytes_limit(text: &str) -> Result<Limit> {
+    if text == "max" {
+        return Ok(None);
+    }
+    let (number, shift) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G', 't', 'T']) {
+        Some(number) => (number, 10 * (1 + "kmgt".find(text[number.len()..].to_ascii_lowercase().as_str()).unwrap_or(0))),
+        None => (text, 0),
+    };
+    let number: u64 = number.parse().map_err(|_| Errno::INVAL)?;
+    // What does not fit is as good as no limit.
+    Ok(number.checked_mul(1 << shift))
+}
+
 /// Words with a sign in front, `+` to enable and `-` to disable; of two for one controller the last counts. `EINVAL` for anything else.
 pub fn controllers(text: &str) -> Result<(Controllers, Controllers)> {
     let (mut enable, mut disable) = (Controllers::empty(), Controllers::empty());

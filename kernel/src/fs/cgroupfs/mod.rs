@@ -1,12 +1,13 @@
 //! `cgroup2`: control groups as directories and files (`cgroups(7)`). All mounts show one instance; a mount made in a cgroup namespace
 //! shows that namespace's root and what is below.
 //!
-//! `directory` makes and removes groups, `files` is what stands in each directory, `input` reads what programs write. The groups
+//! `directory` makes and removes groups, `files` and `limits` are what stands in each directory, `input` reads what programs write. The groups
 //! themselves are in `task::cgroup`.
 
 mod directory;
 mod files;
 mod input;
+mod limits;
 mod table;
 
 use crate::errno::{Errno, Result};

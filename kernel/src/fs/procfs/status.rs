@@ -147,7 +147,7 @@ pub(super) fn status(view: &View<'_>, text: &mut Text) -> Result<()> {
     put_signals(view, text);
     put_capabilities(&credentials, text);
     let usage = thread.usage();
-    put_line!(text, "Seccomp:\t0\nSeccomp_filters:\t0");
+    put_line!(text, "Seccomp:\t{}\nSeccomp_filters:\t{}", thread.seccomp.mode(), thread.seccomp.filter_count());
     put_line!(text, "Speculation_Store_Bypass:\tvulnerable\nSpeculationIndirectBranch:\talways enabled");
     put_line!(text, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t00000000,00000001\nMems_allowed_list:\t0");
     put_line!(text, "voluntary_ctxt_switches:\t{}", usage.voluntary_switches);

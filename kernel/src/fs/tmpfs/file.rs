@@ -6,8 +6,10 @@ use super::accounting::Accounts;
 use crate::errno::{Errno, Result};
 use crate::fs::Inode;
 use crate::mm::address_space::{FaultError, PageSource};
+use crate::mm::frame::Purpose;
 use crate::mm::{Frame, IoBuffer, PAGE_SIZE_BYTES};
 use crate::sync::SpinLock;
+use crate::task::oom;
 use alloc::{collections::BTreeMap, sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -65,13 +67,23 @@ impl Content {
         self.make_page(index, true)
     }
 
+    /// The same where the caller can wait for somebody of its control group to make room.
+    fn page_for_writing(&self, index: u64) -> Result<Frame> {
+        loop {
+            match self.page_or_make(index) {
+                Err(Errno::NOMEM) if oom::make_room_in_group() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn make_page(&self, index: u64, is_data: bool) -> Result<Frame> {
         if let Some(page) = self.pages.lock().get_mut(&index) {
             page.is_data |= is_data;
             return Ok(page.frame.clone());
         }
         self.accounts.take_pages(1)?;
-        let fresh = Frame::alloc_zeroed().inspect_err(|_| self.accounts.give_back_pages(1))?;
+        let fresh = Frame::alloc_charged(Purpose::Shared).inspect_err(|_| self.accounts.give_back_pages(1))?;
         let mut pages = self.pages.lock();
         if let Some(page) = pages.get_mut(&index) {
             page.is_data |= is_data;
@@ -128,7 +140,7 @@ impl Content {
         while total < max_bytes {
             let within = (position % PAGE) as usize;
             let wanted = (PAGE_SIZE_BYTES - within).min(max_bytes - total);
-            let step = self.page_or_make(position / PAGE).and_then(|frame| {
+            let step = self.page_for_writing(position / PAGE).and_then(|frame| {
                 let taken = buffer.take(&mut bytes[..wanted])?;
                 frame.write(within, &bytes[..taken]);
                 Ok(taken)

@@ -2,6 +2,7 @@
 
 use super::{Access, AddressSpace, Area, AreaBacking, AreaFlags, FaultError, Map, Protection, STACK_GUARD_BYTES};
 use crate::arch::paging::{ACCESSED, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
+use crate::mm::frame::Purpose;
 use crate::mm::page_table::{self, ANONYMOUS, ZERO_PAGE, page_start};
 use crate::mm::{DIRECT_MAP_BASE, Frame, PAGE_SIZE_BYTES, USER_END};
 use crate::sync::Once;
@@ -118,7 +119,10 @@ impl Map {
         let rights = entry_rights(area.protection);
         let (frame, bits) = match &area.backing {
             _ if old & PRESENT != 0 && !area.is_shared() => self.break_sharing(old)?,
-            AreaBacking::Anonymous if write => (Frame::alloc_zeroed().map_err(|_| FaultError::OutOfMemory)?, ANONYMOUS | WRITABLE),
+            AreaBacking::Anonymous if write => {
+                let frame = Frame::alloc_charged(Purpose::Anonymous).map_err(|_| FaultError::OutOfMemory)?;
+                (frame, ANONYMOUS | WRITABLE)
+            }
             AreaBacking::Anonymous => (zeros()?, ANONYMOUS | ZERO_PAGE),
             AreaBacking::Shared { memory, .. } => (memory.page(area.page_index(page))?, WRITABLE),
             AreaBacking::File { file, shared, .. } => {
@@ -146,7 +150,7 @@ impl Map {
     fn break_sharing(&self, old: u64) -> FaultResult<(Frame, u64)> {
         let current = page_table::share_frame(old);
         let copy = match () {
-            () if old & ZERO_PAGE != 0 => Frame::alloc_zeroed(),
+            () if old & ZERO_PAGE != 0 => Frame::alloc_charged(Purpose::Anonymous),
             // The entry's reference and the one just taken.
             () if old & ANONYMOUS != 0 && current.references() == 2 => Ok(current),
             () => current.duplicate(),

@@ -2,6 +2,7 @@
 
 use super::FaultError;
 use crate::mm::Frame;
+use crate::mm::frame::Purpose;
 use crate::sync::SpinLock;
 use alloc::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ impl SharedMemory {
         if let Some(frame) = pages.get(&index) {
             return Ok(frame.clone());
         }
-        let frame = Frame::alloc_zeroed().map_err(|_| FaultError::OutOfMemory)?;
+        let frame = Frame::alloc_charged(Purpose::Shared).map_err(|_| FaultError::OutOfMemory)?;
         pages.insert(index, frame.clone());
         Ok(frame)
     }

@@ -1,6 +1,6 @@
 //! Which controllers govern which groups: `cgroup.controllers`, `cgroup.subtree_control` (`cgroup-v2.rst`, "Controlling Controllers").
 
-use super::{Cgroup, TREE, Tree};
+use super::{Cgroup, TREE, Tree, share};
 use crate::errno::{Errno, Result};
 use alloc::sync::Arc;
 use bitflags::bitflags;
@@ -9,6 +9,10 @@ bitflags! {
     /// Controllers. One that could not enforce what it accepts is not among them.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Controllers: u32 {
+        /// How the processor is shared.
+        const CPU = 1;
+        /// How many pages there may be.
+        const MEMORY = 1 << 1;
         /// How many threads there may be.
         const PIDS = 1 << 2;
     }
@@ -16,10 +20,10 @@ bitflags! {
 
 impl Controllers {
     /// Those that can govern threads of one process in different groups.
-    pub const THREADED: Self = Self::PIDS;
+    pub const THREADED: Self = Self::CPU.union(Self::PIDS);
 
     /// With their names, in the order in which Linux lists them.
-    const NAMES: [(Self, &'static str); 1] = [(Self::PIDS, "pids")];
+    const NAMES: [(Self, &'static str); 3] = [(Self::CPU, "cpu"), (Self::MEMORY, "memory"), (Self::PIDS, "pids")];
 
     /// By its name.
     pub fn named(name: &str) -> Option<Self> {
@@ -63,6 +67,9 @@ impl Cgroup {
         }
         self.check_enabling(&tree, enable)?;
         self.state.lock().subtree_control = (now | enable) - disable;
+        if (enable | disable).contains(Controllers::CPU) {
+            share::count(enable.contains(Controllers::CPU));
+        }
         for child in self.children() {
             child.controllers_changed(&mut tree, enable, disable);
         }
@@ -86,9 +93,18 @@ impl Cgroup {
     }
 
     /// The parent hands on more or fewer controllers: what is new begins without limits.
-    fn controllers_changed(&self, _tree: &mut Tree, enabled: Controllers, disabled: Controllers) {
-        if (enabled | disabled).contains(Controllers::PIDS) {
+    fn controllers_changed(self: &Arc<Self>, tree: &mut Tree, enabled: Controllers, disabled: Controllers) {
+        let changed = enabled | disabled;
+        if changed.contains(Controllers::PIDS) {
             self.pids.reset();
+        }
+        if changed.contains(Controllers::CPU) {
+            self.cpu.reset();
+            self.limits_changed(tree);
+        }
+        if changed.contains(Controllers::MEMORY) {
+            self.memory.reset();
+            self.memory_governor_changed(tree);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A thread is a member from its start until it ends. A zombie still shows the group that it was last in, and counts in its `pids.current`
 //! until it is reaped, but keeps nobody from removing the group.
 
-use super::freezer;
+use super::{cpu, freezer, memory};
 use super::notice::{EventFile, Notices};
 use super::{Cgroup, TREE, Tree};
 use crate::errno::{Errno, Result};
@@ -166,7 +166,7 @@ pub fn attach(target: &Arc<Cgroup>, thread: &Arc<Thread>, whole_process: bool, m
             change_group(&mut tree, thread, target, &mut notices);
         }
     }
-    threads.iter().for_each(freezer::apply);
+    threads.iter().for_each(apply_all);
     notices.send();
     Ok(())
 }
@@ -185,6 +185,7 @@ fn change_group(tree: &mut Tree, thread: &Arc<Thread>, target: &Arc<Cgroup>, not
     // A move is never refused for the limits (`cgroup-v2.rst`, "PID").
     target.pids.charge(target);
     source.pids.uncharge(&source);
+    cpu::settle(&source, thread);
     let old = thread.set_cgroup(target.clone());
     target.add(tree, thread, notices);
     drop(old);
@@ -234,7 +235,7 @@ impl Arrival {
                 change_group(&mut tree, child, &own, &mut notices);
             }
         }
-        freezer::apply(child);
+        apply_all(child);
         notices.send();
     }
 }
@@ -246,6 +247,13 @@ impl Drop for Arrival {
             self.group.pids.uncharge(&self.group);
         }
     }
+}
+
+/// Tells a thread what its group means for it.
+fn apply_all(thread: &Arc<Thread>) {
+    cpu::apply(thread);
+    memory::apply(thread);
+    freezer::apply(thread);
 }
 
 /// The first thread of all becomes a member of the root.
@@ -263,7 +271,9 @@ pub(in crate::task) fn leave(thread: &Arc<Thread>) {
     {
         let mut tree = TREE.lock();
         let group = thread.cgroup();
-        group.take_out(&mut tree, thread, &mut notices);
+        if group.take_out(&mut tree, thread, &mut notices) {
+            cpu::settle(&group, thread);
+        }
     }
     notices.send();
 }

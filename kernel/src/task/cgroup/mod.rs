@@ -9,12 +9,15 @@
 //! for the state of the single groups; nothing is woken and nobody is told while it is held (see [`notice`]).
 
 pub mod control;
+pub mod cpu;
 pub mod domain;
 pub mod freezer;
 pub mod membership;
+pub mod memory;
 pub mod namespace;
 pub mod notice;
 pub mod pids;
+pub mod share;
 
 use crate::bpf::device::Attachments;
 use crate::errno::{Errno, Result};
@@ -63,6 +66,10 @@ pub struct Cgroup {
     pub events: Events,
     /// The controller "pids".
     pub pids: pids::Pids,
+    /// The controller "cpu".
+    pub cpu: cpu::Cpu,
+    /// The controller "memory".
+    pub memory: memory::Memory,
     /// Programs that decide about devices.
     pub devices: Attachments,
     /// Its directory once somebody has seen it: watches and permissions of its files are there.
@@ -136,6 +143,8 @@ impl Cgroup {
             state: SpinLock::new(State::new(parent_frozen)),
             events: Events::default(),
             pids: pids::Pids::default(),
+            cpu: cpu::Cpu::default(),
+            memory: memory::Memory::default(),
             devices: Attachments::default(),
             directory: SpinLock::new(Weak::new()),
         }
@@ -270,7 +279,12 @@ impl Cgroup {
         }
         drop(tree);
         drop(removed);
+        parent.cpu.add_ended(self.cpu.ended());
+        if self.subtree_control().contains(Controllers::CPU) {
+            share::count(false);
+        }
         self.devices.clear();
+        memory::forget_if_unused(self);
         notices.send();
         Ok(())
     }

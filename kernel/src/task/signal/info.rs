@@ -36,6 +36,8 @@ pub enum Detail {
     Child { pid: u32, uid: u32, status: i32, user_ticks: i64, system_ticks: i64 },
     /// Faults.
     Fault { address: u64 },
+    /// SIGSYS: a system call that a filter refused.
+    SystemCall { address: u64, number: u32, architecture: u32 },
     /// What `rt_sigqueueinfo` passed, byte for byte.
     Raw([u8; INFO_LEN_BYTES - UNION_OFFSET]),
 }
@@ -86,6 +88,11 @@ impl SignalInfo {
                 put(union, 24, &system_ticks.to_ne_bytes());
             }
             Detail::Fault { address } => put(union, 0, &address.to_ne_bytes()),
+            Detail::SystemCall { address, number, architecture } => {
+                put(union, 0, &address.to_ne_bytes());
+                put(union, 8, &number.to_ne_bytes());
+                put(union, 12, &architecture.to_ne_bytes());
+            }
             Detail::Raw(raw) => union.copy_from_slice(raw),
         }
         bytes

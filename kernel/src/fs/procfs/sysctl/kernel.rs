@@ -54,6 +54,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("sched_rr_timeslice_ms", &Fixed("100")),
     Entry::variable("sched_rt_period_us", &Fixed("1000000")),
     Entry::variable("sched_rt_runtime_us", &Fixed("950000")),
+    Entry::directory("seccomp", SECCOMP),
     Entry::variable("sem", &Fixed("32000\t1024000000\t500\t32000")),
     Entry::variable("shm_rmid_forced", &Fixed("0")),
     Entry::variable("shmall", &Fixed("18446744073692774399")),
@@ -74,6 +75,10 @@ static KEYS: &[Entry] = &[
     Entry::variable("root_maxbytes", &Fixed("25000000")),
     Entry::variable("root_maxkeys", &Fixed("1000000")),
 ];
+
+static SECCOMP: &[Entry] = &[Entry::file("actions_avail", |_, text| {
+    put_text(text, "kill_process kill_thread trap errno user_notif trace log allow")
+})];
 
 static PTY: &[Entry] = &[
     Entry::variable("max", &devpts::MAX_TERMINALS),
