@@ -49,7 +49,7 @@ fn device_requests_work_on_sockets_of_every_family() {
 #[test]
 fn device_names_are_found_by_index() {
     in_network_namespace(|| {
-        let mut request = InterfaceRequest { name: [7; 16], value: [0; 24] };
+        let mut request = InterfaceRequest { name: [0; 16], value: [0; 24] };
         request.value[0] = 1;
         syscall!(SYS_ioctl, &inet(), SIOCGIFNAME, &raw mut request).expect("SIOCGIFNAME");
         assert_eq!(&request.name, b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0");

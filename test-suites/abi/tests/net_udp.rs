@@ -86,7 +86,9 @@ fn udp_without_a_loopback_nothing_is_reachable() {
         let one = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bind");
         assert_errno!(one.send_to(b"x", (LOCALHOST, 9)), ENETUNREACH);
         assert_errno!(one.connect((LOCALHOST, 9)), ENETUNREACH);
-        assert_errno!(UdpSocket::bind((LOCALHOST, 0)), EADDRNOTAVAIL);
+        let six = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("bind");
+        assert_errno!(six.connect((Ipv6Addr::LOCALHOST, 9)), EADDRNOTAVAIL);
+        assert_errno!(UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)), EADDRNOTAVAIL);
     });
 }
 
@@ -109,7 +111,7 @@ fn udp_destinations_are_checked() {
 #[test]
 fn udp_sockets_with_a_peer_hear_no_others() {
     with_loopback(|| {
-        let (one, two, three) = (bound(), bound(), bound());
+        let (one, two, three) = (UdpSocket::bind((LOCALHOST, 7000)).expect("bind"), bound(), bound());
         one.connect(address_of(&two)).expect("connect");
         assert_eq!(one.peer_addr().expect("a peer"), address_of(&two));
         three.send_to(b"three", address_of(&one)).expect("send");
@@ -124,6 +126,10 @@ fn udp_sockets_with_a_peer_hear_no_others() {
         assert_errno!(one.peer_addr(), ENOTCONN);
         three.send_to(b"three", address_of(&one)).expect("send");
         assert_eq!(one.recv(&mut bytes).expect("receive"), 5);
+        // A port that was not chosen goes with the peer.
+        two.connect(address_of(&one)).expect("connect");
+        syscall!(SYS_connect, &two, [0u8; 16].as_ptr(), 16).expect("connect to AF_UNSPEC");
+        assert_eq!(address_of(&two), (LOCALHOST, 0).into());
     });
 }
 
@@ -243,7 +249,7 @@ fn udp_control_data_tell_how_a_message_came() {
     });
 }
 
-const ON: i32 = 1;
+static ON: i32 = 1;
 
 #[test]
 fn udp_shutting_down_needs_a_peer() {
