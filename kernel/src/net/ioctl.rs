@@ -221,8 +221,9 @@ fn name_by_index(namespace: &NetworkNamespace, argument: u64) -> Result<usize> {
         return Err(Errno::NODEV);
     }
     let name = namespace.loopback.lock().name.clone();
-    interface.bytes[..NAME_BYTES].fill(0);
     interface.bytes[..name.len()].copy_from_slice(&name);
+    interface.bytes[name.len()] = 0;
+    interface.bytes[NAME_MAX_BYTES] = 0;
     write_bytes(argument, &interface.bytes).map(|()| 0)
 }
 

@@ -3,6 +3,7 @@
 use super::routes::{self, BY_KERNEL, LOCAL_TABLE, MAIN_TABLE, Route, RouteKind, network_of};
 use crate::errno::{Errno, Result};
 use crate::time::clock;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use linux_raw_sys::{net, netlink};
@@ -126,6 +127,8 @@ pub struct Loopback {
     /// Its addresses, in the order in which they came.
     addresses: Vec<Address>,
     routes: Vec<Route>,
+    /// IPv4's tables that there are: each comes with its first route, and stays.
+    v4_tables: BTreeSet<u32>,
     /// Packets and bytes that went through it, in either direction the same.
     pub packets: u64,
     /// See `packets`.
@@ -146,6 +149,7 @@ impl Loopback {
             was_up: false,
             addresses: Vec::new(),
             routes: Vec::new(),
+            v4_tables: BTreeSet::new(),
             packets: 0,
             bytes: 0,
         }
@@ -169,6 +173,25 @@ impl Loopback {
     /// All routes of the namespace.
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// Whether there is a table of routes. IPv6 has its two from the beginning.
+    pub fn has_table(&self, is_v4: bool, table: u32) -> bool {
+        if is_v4 {
+            self.v4_tables.contains(&table)
+        } else {
+            matches!(table, LOCAL_TABLE | MAIN_TABLE) || self.routes.iter().any(|route| route.destination.is_ipv6() && route.table == table)
+        }
+    }
+
+    fn note_table(&mut self, route: &Route) {
+        if route.destination.is_ipv4() {
+            self.v4_tables.insert(route.table);
+            // The two come together.
+            if route.table == LOCAL_TABLE {
+                self.v4_tables.insert(MAIN_TABLE);
+            }
+        }
     }
 
     /// Whether packets for the address stay here.
@@ -389,6 +412,7 @@ impl Loopback {
     /// Adds a route unless its slot is taken.
     fn add_route(&mut self, route: Route, events: &mut Vec<Event>) {
         if !self.routes.iter().any(|other| other.same_slot(&route)) {
+            self.note_table(&route);
             self.routes.push(route.clone());
             events.push(Event::RouteAdded(route));
         }
@@ -405,6 +429,7 @@ impl Loopback {
             None if self.routes.len() >= MAX_ROUTES => return Err(Errno::NOBUFS),
             None => self.routes.push(route.clone()),
         }
+        self.note_table(&route);
         events.push(Event::RouteAdded(route));
         Ok(())
     }

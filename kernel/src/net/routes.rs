@@ -111,9 +111,9 @@ pub fn find(routes: &[Route], destination: IpAddr) -> Result<&Route> {
     Err(Errno::NETUNREACH)
 }
 
-/// The routes in the order in which dumps show them: by table, network and length of the prefix.
+/// The routes in the order in which dumps show them: by family, table, network and length of the prefix.
 pub fn sorted(routes: &[Route]) -> Vec<Route> {
     let mut sorted = routes.to_vec();
-    sorted.sort_by_key(|route| (route.table, route.destination, route.prefix_length, route.priority));
+    sorted.sort_by_key(|route| (route.destination.is_ipv6(), route.table, route.destination, route.prefix_length, route.priority));
     sorted
 }

@@ -103,8 +103,11 @@ mod route_flags {
     pub const LOCAL: u32 = 0x8000_0000;
 }
 
-/// Only the main table, as in Linux.
+/// Only the main table, as in Linux; nothing at all until there is one.
 fn v4_routes(namespace: &NetworkNamespace, text: &mut Text) {
+    if !namespace.loopback.lock().has_table(true, MAIN_TABLE) {
+        return;
+    }
     put_line!(text, "{:<127}", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT");
     let loopback = namespace.loopback.lock();
     for route in sorted(loopback.routes()).iter().filter(|route| route.table == MAIN_TABLE) {

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 /// An error number as Linux gives it; its `Debug` form shows number and text.
@@ -80,6 +81,7 @@ macro_rules! descriptor_arguments {
     )*};
 }
 descriptor_arguments!(OwnedFd, std::fs::File, std::io::PipeReader, std::io::PipeWriter, UnixStream, UnixDatagram, UnixListener);
+descriptor_arguments!(TcpStream, TcpListener, UdpSocket);
 
 /// The six argument registers of a call that names fewer.
 pub fn registers(named: &[usize]) -> [usize; 6] {

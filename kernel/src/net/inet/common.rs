@@ -6,7 +6,7 @@ use super::ports::Claim;
 use crate::errno::{Errno, Result};
 use crate::fs::socket::Options;
 use crate::net::NetworkNamespace;
-use crate::net::routes::RouteKind;
+use crate::net::routes::{LOCAL_TABLE, RouteKind};
 use crate::task::{Capabilities, current};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -105,7 +105,8 @@ impl Common {
             || settings.number(if address.is_ipv4() { "ipv4/ip_nonlocal_bind" } else { "ipv6/ip_nonlocal_bind" }) != 0;
         let is_own = || {
             let loopback = self.network.loopback.lock();
-            matches!(loopback.route_to(address).map(|route| route.kind), Ok(RouteKind::Local | RouteKind::Broadcast))
+            // Until there is a table of local addresses, IPv4 takes any for an own one.
+            address.is_ipv4() && !loopback.has_table(true, LOCAL_TABLE) || matches!(loopback.route_to(address).map(|route| route.kind), Ok(RouteKind::Local | RouteKind::Broadcast))
         };
         let is_group = address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST);
         if !(address.is_unspecified() || may_be_any || is_group || is_own()) {
@@ -157,7 +158,12 @@ impl Common {
             return Err(Errno::NETUNREACH);
         }
         let loopback = self.network.loopback.lock();
-        let route = loopback.route_to(destination)?;
+        let has_source = loopback.addresses().iter().any(|address| address.local.is_ipv6()) || !local.is_unspecified();
+        let route = loopback.route_to(destination).map_err(|error| match error {
+            // IPv6 looks for a source address before it looks where to go.
+            Errno::NETUNREACH if destination.is_ipv6() && !has_source => Errno::ADDRNOTAVAIL,
+            error => error,
+        })?;
         let localhost = if destination.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
         let proposed = route.preferred_source.unwrap_or(if route.kind == RouteKind::Local { destination } else { localhost });
         let source = if local.is_unspecified() { proposed } else { local };

@@ -85,23 +85,34 @@ static KNOWN: &[Known] = &[
     switch(RAW, ICMP_FILTER, 0),
 ];
 
+/// `ICMPV6_FILTER` at the level of ICMPv6 (`linux/icmpv6.h`): 256 bits, one for each type that is not wanted.
+pub(super) const ICMP_V6_FILTER: u32 = 1;
+/// Bytes of its value.
+const ICMP_V6_FILTER_BYTES: usize = 32;
+/// `IPV6_CHECKSUM`, which linux-raw-sys lacks (`linux/in6.h`): where the checksum of a raw packet is.
+pub(super) const V6_CHECKSUM: u32 = 7;
+
 /// The values of a socket's options: those that were set.
 pub(super) struct IpOptions {
     values: SpinLock<BTreeMap<(u32, u32), i32>>,
+    icmp_v6_filter: SpinLock<[u8; ICMP_V6_FILTER_BYTES]>,
     default_ttl: i32,
 }
 
 impl IpOptions {
     /// Those of a new socket of a namespace.
     pub(super) fn new(network: &NetworkNamespace) -> Self {
-        let options = Self { values: SpinLock::new(BTreeMap::new()), default_ttl: network.settings.number("ipv4/ip_default_ttl") as i32 };
+        let default_ttl = network.settings.number("ipv4/ip_default_ttl") as i32;
+        let options =
+            Self { values: SpinLock::new(BTreeMap::new()), icmp_v6_filter: SpinLock::new([0; ICMP_V6_FILTER_BYTES]), default_ttl };
         let v6_only = network.settings.number("ipv6/bindv6only") as i32;
         options.values.lock().insert((V6, net::IPV6_V6ONLY), v6_only);
         options
     }
 
     pub(super) fn inherit(&self) -> Self {
-        Self { values: SpinLock::new(self.values.lock().clone()), default_ttl: self.default_ttl }
+        let (values, filter) = (self.values.lock().clone(), *self.icmp_v6_filter.lock());
+        Self { values: SpinLock::new(values), icmp_v6_filter: SpinLock::new(filter), default_ttl: self.default_ttl }
     }
 
     fn value(&self, level: u32, name: u32) -> i32 {
@@ -136,6 +147,22 @@ impl IpOptions {
     /// The types of ICMP that a raw socket does not want, as bits.
     pub(super) fn icmp_filter(&self) -> u32 {
         self.value(RAW, ICMP_FILTER) as u32
+    }
+
+    /// Whether a raw socket does not want a type of ICMPv6. The bits lie in words of the processor's order.
+    pub(super) fn is_filtered_v6(&self, kind: u8) -> bool {
+        self.icmp_v6_filter.lock()[usize::from(kind) / 8] >> (kind % 8) & 1 != 0
+    }
+
+    /// `ICMPV6_FILTER`: as much as is given replaces the front.
+    pub(super) fn set_icmp_v6_filter(&self, value: &[u8]) {
+        let len_bytes = value.len().min(ICMP_V6_FILTER_BYTES);
+        self.icmp_v6_filter.lock()[..len_bytes].copy_from_slice(&value[..len_bytes]);
+    }
+
+    /// See [`Self::set_icmp_v6_filter`].
+    pub(super) fn icmp_v6_filter(&self) -> Vec<u8> {
+        self.icmp_v6_filter.lock().to_vec()
     }
 
     /// `getsockopt`. `ENOPROTOOPT` for what there is not.

@@ -85,6 +85,11 @@ impl Request<'_> {
 
     /// Answers with a row of messages, which were made with `NLM_F_MULTI`, and a closing one. `EBUSY` while another row is not read.
     pub(super) fn dump(&self, messages: Vec<Vec<u8>>) -> Handled {
+        self.dump_until(messages, None)
+    }
+
+    /// A row of messages that ends with an error.
+    pub(super) fn dump_until(&self, messages: Vec<Vec<u8>>, error: Option<Errno>) -> Handled {
         /// What programs must have room for in one datagram, the least that Linux hands out.
         const DATAGRAM_BYTES: usize = 3776;
         let mut datagrams: Vec<Vec<u8>> = Vec::new();
@@ -94,7 +99,7 @@ impl Request<'_> {
                 _ => datagrams.push(message),
             }
         }
-        let end = self.answer(netlink::NLMSG_DONE, netlink::NLM_F_MULTI).fixed(&0_i32.to_ne_bytes()).finish();
+        let end = self.answer(netlink::NLMSG_DONE, netlink::NLM_F_MULTI).fixed(&error.map_or(0, |error| -error.code()).to_ne_bytes()).finish();
         datagrams.push(end);
         self.socket.begin_dump(datagrams)?;
         Ok(Answer::Dump)

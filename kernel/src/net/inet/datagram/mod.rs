@@ -105,6 +105,10 @@ impl DatagramSocket {
         socket
     }
 
+    fn is_raw_icmp_v6(&self) -> bool {
+        self.kind == Kind::Raw && self.protocol == protocol::ICMP_V6
+    }
+
     fn table(&self) -> &PortTable<Self> {
         let tables = &self.common.network.inet;
         match self.kind {
@@ -343,6 +347,7 @@ impl SocketOps for DatagramSocket {
             (options::IP, net::IP_MTU) if self.state.lock().remote.is_none() => Err(Errno::NOTCONN),
             (options::IP, net::IP_MTU) => Ok(self.common.network.loopback.lock().mtu.to_ne_bytes().to_vec()),
             (protocol::TCP, _) => Err(Errno::OPNOTSUPP),
+            (protocol::ICMP_V6, options::ICMP_V6_FILTER) if self.is_raw_icmp_v6() => Ok(self.common.ip.icmp_v6_filter()),
             _ => self.common.ip.get(level, name),
         }
     }
@@ -350,6 +355,12 @@ impl SocketOps for DatagramSocket {
     fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<()> {
         match (level, name) {
             (protocol::TCP, _) => Err(Errno::NOPROTOOPT),
+            (protocol::ICMP_V6, options::ICMP_V6_FILTER) if self.is_raw_icmp_v6() => {
+                self.common.ip.set_icmp_v6_filter(value);
+                Ok(())
+            }
+            // The checksum of ICMPv6 is where it is.
+            (options::RAW, options::V6_CHECKSUM) if self.is_raw_icmp_v6() => Ok(()),
             (options::RAW, _) if self.kind != Kind::Raw || self.protocol != protocol::ICMP => Err(Errno::OPNOTSUPP),
             (protocol::IPV6, net::IPV6_V6ONLY) if self.kind != Kind::Raw && self.state.lock().is_entered => Err(Errno::INVAL),
             (protocol::IPV6, _) if !self.common.is_v6() => Err(Errno::NOPROTOOPT),

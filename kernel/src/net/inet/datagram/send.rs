@@ -140,13 +140,7 @@ impl DatagramSocket {
         if !matches!(way, Way::Here(_)) {
             return Ok(());
         }
-        let packet = Packet {
-            protocol,
-            source: source.address,
-            destination: remote.address,
-            ttl: self.common.ip.ttl(is_v4),
-            tos: self.common.ip.tos(is_v4),
-        };
+        let packet = Packet { protocol, source: source.address, destination: remote.address, ttl: self.common.ip.ttl(is_v4), tos: self.common.ip.tos(is_v4) };
         deliver(&self.common.network, &packet, &bytes);
         Ok(())
     }
@@ -194,8 +188,11 @@ fn deliver(network: &NetworkNamespace, packet: &Packet, bytes: &[u8]) {
     };
     for socket in network.inet.raw.all() {
         let wants = socket.protocol == packet.protocol && socket.common.is_v6() != is_v4 && socket.score(source, destination).is_some();
-        let is_filtered = packet.protocol == protocol::ICMP
-            && bytes.first().is_some_and(|kind| *kind < 32 && socket.common.ip.icmp_filter() >> kind & 1 != 0);
+        let is_filtered = bytes.first().is_some_and(|kind| match packet.protocol {
+            protocol::ICMP => *kind < 32 && socket.common.ip.icmp_filter() >> kind & 1 != 0,
+            protocol::ICMP_V6 => socket.common.ip.is_filtered_v6(*kind),
+            _ => false,
+        });
         if wants && !is_filtered {
             let whole = if is_v4 { [&ipv4_header(packet, bytes.len())[..], bytes].concat() } else { bytes.to_vec() };
             if let Some(datagram) = make(&whole) {

@@ -27,7 +27,6 @@ impl TcpSocket {
         self.take_port(wanted, false)?;
         let mut state = self.state.lock();
         state.chose_address = !wanted.address.is_unspecified();
-        state.chose_port = wanted.port != 0;
         Ok(())
     }
 
@@ -254,19 +253,14 @@ impl TcpSocket {
         Ok(connection)
     }
 
-    /// `connect` to `AF_UNSPEC`: ends whatever there is, at once, and makes the socket as new. A name that was chosen stays.
+    /// `connect` to `AF_UNSPEC`: ends whatever there is, at once, and makes the socket as new. An address that was chosen stays, and any port.
     fn disconnect(&self) -> Result<()> {
         self.abandon();
-        let (forgets_port, port) = {
+        {
             let mut state = self.state.lock();
             let nowhere = self.common.nowhere();
             if !state.chose_address {
                 state.local.address = nowhere.address;
-            }
-            let port = state.local.port;
-            let forgets_port = !state.chose_port && port != 0;
-            if forgets_port {
-                state.local.port = 0;
             }
             state.remote = None;
             state.had_connection = false;
@@ -275,10 +269,6 @@ impl TcpSocket {
             state.finished_first = false;
             state.error = None;
             state.shutdown = Shutdown { receive: false, send: false };
-            (forgets_port, port)
-        };
-        if forgets_port {
-            self.common.network.inet.tcp.unbind(self, port);
         }
         Ok(())
     }

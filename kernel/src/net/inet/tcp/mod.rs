@@ -68,9 +68,8 @@ pub struct TcpSocket {
 struct State {
     phase: Phase,
     local: Endpoint,
-    /// Address and port were chosen by `bind`: they stay when the socket is disconnected.
+    /// The address was chosen by `bind`: it stays when the socket is disconnected.
     chose_address: bool,
-    chose_port: bool,
     remote: Option<Endpoint>,
     peer: Option<Weak<TcpSocket>>,
     segments: VecDeque<Arc<Segment>>,
@@ -117,7 +116,6 @@ impl TcpSocket {
             phase: Phase::Closed,
             local: common.nowhere(),
             chose_address: false,
-            chose_port: false,
             remote: None,
             peer: None,
             segments: VecDeque::new(),

@@ -18,6 +18,8 @@ const FIXED_BYTES: usize = 12;
 const V6_PRIORITY: u32 = 1024;
 /// `RTM_F_CLONED`: the answer to a question for one destination.
 const CLONED: u32 = 0x200;
+/// `RTM_F_LOOKUP_TABLE`: an IPv4 answer names the table that was looked at, and else the main one.
+const LOOKUP_TABLE: u32 = 0x1000;
 /// `RTCF_LOCAL` (`linux/in_route.h`).
 const LOCAL_FLAG: u32 = 0x8000_0000;
 /// `RT_SCOPE_NOWHERE`.
@@ -77,6 +79,11 @@ pub(super) fn dump(request: &Request<'_>) -> Handled {
             return Err(Errno::NODEV.into());
         }
         is_shown = (table_of(request, attributes)?, request.byte(5), request.byte(7), device);
+        let is_v4 = u32::from(family) == net::AF_INET;
+        let has_one_family = is_v4 || u32::from(family) == net::AF_INET6;
+        if is_shown.0 != 0 && has_one_family && !request.network().loopback.lock().has_table(is_v4, is_shown.0) {
+            return request.dump_until(Vec::new(), Some(Errno::NOENT));
+        }
     }
     // `RTM_F_CLONED` asks for cached routes, of which there are none.
     let wants_cache = request.payload.len() >= FIXED_BYTES && request.word(8) & CLONED != 0;
@@ -110,12 +117,22 @@ pub(super) fn get(request: &Request<'_>) -> Handled {
     let route = find(request.network().loopback.lock().routes(), destination)?.clone();
     let is_v4 = destination.is_ipv4();
     let mut flags = if is_v4 { CLONED } else { 0 };
-    flags |= if is_v4 && route.kind == RouteKind::Local { LOCAL_FLAG } else { 0 };
+    // All that goes through a loopback is local in this sense.
+    flags |= if is_v4 { LOCAL_FLAG } else { 0 };
+    let table = if is_v4 && request.word(8) & LOOKUP_TABLE == 0 { MAIN_TABLE } else { route.table };
     let prefix_length = if is_v4 { 32 } else { 128 };
-    let shown = Route { destination, prefix_length, protocol: if is_v4 { 0 } else { route.protocol }, scope: 0, ..route.clone() };
-    let mut message = request.answer(ROUTE_NEW, 0).fixed(&fixed(&shown, flags));
-    message.number(netlink::rtattr_type_t::RTA_TABLE as u32, route.table);
+    let shown = Route { destination, prefix_length, table, protocol: if is_v4 { 0 } else { route.protocol }, scope: 0, ..route.clone() };
+    let mut fixed = fixed(&shown, flags);
+    if !is_v4 {
+        // No source was asked for: that one, whole.
+        fixed[2] = 128;
+    }
+    let mut message = request.answer(ROUTE_NEW, 0).fixed(&fixed);
+    message.number(netlink::rtattr_type_t::RTA_TABLE as u32, table);
     message.attribute(netlink::rtattr_type_t::RTA_DST as u32, &octets(destination));
+    if !is_v4 {
+        message.attribute(netlink::rtattr_type_t::RTA_SRC as u32, &octets(unspecified));
+    }
     message.number(netlink::rtattr_type_t::RTA_OIF as u32, INDEX);
     let source = route.preferred_source.or((route.kind == RouteKind::Local).then_some(destination));
     if let Some(source) = source {
