@@ -137,6 +137,8 @@ fn apply_capabilities(new: &mut Credentials, old: &Credentials, file: Option<Fil
         // A program that knows nothing of capabilities must not run with a part of them.
         return Err(Errno::PERM);
     }
+    // With no_new_privs not even root's programs give more than the process had (prctl(2), PR_SET_NO_NEW_PRIVS).
+    let granted = if old.no_new_privileges { granted & old.permitted } else { granted };
     new.permitted = granted | new.ambient;
     new.effective = if file.effective { new.permitted } else { new.ambient };
     Ok(())
