@@ -22,7 +22,7 @@ KERNEL_ELF := target/kernel/x86_64-unknown-linux-gnu/kernel/graft-kernel
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kernel kernel-lints debug suites boot-time walk bench rules doc setup clean
+.PHONY: help run test kernel kernel-lints debug suites boot-time walk bench mutations rules doc setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -56,6 +56,9 @@ walk: setup kernel ## random mount operations on both kernels side by side (SEED
 
 bench: setup kernel ## what mount operations cost on both kernels, in instructions (LARGEST=1000)
 	@$(TOOLS) bench --largest $(LARGEST)
+
+mutations: setup ## break the kernel on purpose, place after place, and see which tests notice (FILTER=part of a name)
+	@$(TOOLS) mutations $(if $(FILTER),--filter "$(FILTER)")
 
 rules: ## hold the rules of semantics.md against the code and the tests that cite them
 	@$(TOOLS) rules

@@ -6,7 +6,7 @@ mount -t tmpfs tmpfs /run
 cd /scripts || exit 1
 [ -n "$WALK_SHOW" ] && echo "walk: begin"
 for script in *; do
-    timeout 100 walk --script "$script" >/run/output 2>&1
+    timeout 500 walk --script "$script" >/run/output 2>&1
     status=$?
     if [ -n "$WALK_SHOW" ]; then
         cat /run/output

@@ -27,7 +27,7 @@ const WALK_SEEDS: RangeInclusive<u64> = 1..=4;
 const WALK_STEPS: usize = 150;
 
 /// The walk on graft and the model.
-const MODEL_WALKS: u32 = 10_000;
+const MODEL_WALKS: u32 = 40_000;
 const MODEL_WALK_BUILD: [(&str, &str); 2] =
     [("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true"), ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true")];
 

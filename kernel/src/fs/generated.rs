@@ -149,6 +149,8 @@ impl FileOps for GeneratedFile {
 pub enum Kind {
     /// A directory with fixed entries.
     Directory(&'static [Entry]),
+    /// A directory that is there to be mounted on, and never holds anything (N12).
+    MountPoint,
     /// A file to read.
     File(fn(&OpenFile, &mut Text) -> Result<()>),
     /// A file to read and write.
@@ -200,6 +202,11 @@ impl Entry {
         Self { name, mode: 0o555, kind: Kind::Directory(entries) }
     }
 
+    /// A directory for others to mount on.
+    pub const fn mount_point(name: &'static str) -> Self {
+        Self { name, mode: 0o555, kind: Kind::MountPoint }
+    }
+
     /// A file that everybody may read.
     pub const fn file(name: &'static str, read: fn(&OpenFile, &mut Text) -> Result<()>) -> Self {
         Self { name, mode: 0o444, kind: Kind::File(read) }
@@ -242,7 +249,7 @@ impl Entry {
     /// What `stat` shows.
     pub fn file_type(&self) -> FileType {
         match self.kind {
-            Kind::Directory(_) | Kind::Made(_) => FileType::Directory,
+            Kind::Directory(_) | Kind::MountPoint | Kind::Made(_) => FileType::Directory,
             Kind::Link(_) => FileType::Symlink,
             Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => FileType::Regular,
         }
@@ -256,7 +263,8 @@ impl Entry {
     /// The inode of the entry.
     pub fn inode(&'static self, superblock: &Arc<SuperBlock>, policy: Policy) -> Arc<Inode> {
         let ops: Arc<dyn InodeOps> = match self.kind {
-            Kind::Directory(entries) => Arc::new(TableDirectory { entries, policy }),
+            Kind::Directory(entries) => Arc::new(TableDirectory { entries, policy, is_mount_point: false }),
+            Kind::MountPoint => Arc::new(TableDirectory { entries: &[], policy, is_mount_point: true }),
             Kind::Link(target) => Arc::new(FixedLink(target)),
             Kind::Made(make) => make(),
             Kind::File(_) | Kind::Writable(..) | Kind::Opened(_) | Kind::Variable(_) => Arc::new(TableFile { entry: self, policy }),
@@ -319,6 +327,8 @@ pub struct TableDirectory {
     pub entries: &'static [Entry],
     /// For it and everything below.
     pub policy: Policy,
+    /// See [`Kind::MountPoint`].
+    pub is_mount_point: bool,
 }
 
 impl InodeOps for TableDirectory {

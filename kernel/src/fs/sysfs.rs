@@ -25,7 +25,7 @@ static TOP: &[Entry] = &[
     Entry::directory("dev", &[Entry::directory("block", BLOCK_NUMBERS), Entry::directory("char", CHARACTER_NUMBERS)]),
     Entry::directory("devices", DEVICES),
     Entry::directory("firmware", &[]),
-    Entry::directory("fs", &[Entry::directory("cgroup", &[]), Entry::directory("fuse", &[Entry::directory("connections", &[])])]),
+    Entry::directory("fs", &[Entry::mount_point("cgroup"), Entry::directory("fuse", &[Entry::mount_point("connections")])]),
     Entry::directory("hypervisor", &[]),
     Entry::directory("kernel", KERNEL),
     Entry::directory("module", &[]),
@@ -146,10 +146,10 @@ static TERMINALS: &[Entry] = &[
 ];
 
 static KERNEL: &[Entry] = &[
-    Entry::directory("debug", &[]),
+    Entry::mount_point("debug"),
     Entry::directory("mm", &[Entry::directory("transparent_hugepage", HUGE_PAGES)]),
-    Entry::directory("security", &[]),
-    Entry::directory("tracing", &[]),
+    Entry::mount_point("security"),
+    Entry::mount_point("tracing"),
 ];
 
 /// There are none, which is what these files say.
@@ -240,7 +240,7 @@ fn make(network: Arc<NetworkNamespace>) -> Arc<SuperBlock> {
         ROOT_NUMBER,
         FileType::Directory,
         0o555,
-        Arc::new(TableDirectory { entries: TOP, policy: Policy::Devices }),
+        Arc::new(TableDirectory { entries: TOP, policy: Policy::Devices, is_mount_point: false }),
     );
     top.attributes.lock().links = directory_links(TOP);
     superblock.set_root(top);

@@ -192,6 +192,62 @@ fn nothing_slips_beneath_what_its_own_parent_would_copy() {
     });
 }
 
+/// Rule A9: the mount above receives on its own root from what it is mounted on, in each way that it can.
+#[test]
+fn nothing_slips_beneath_a_receiver_of_the_mount_below() {
+    in_mount_namespace(|| {
+        new_tmpfs("/tmp/a");
+        new_tmpfs("/tmp/n");
+        make("a", MS_SHARED).expect("shared");
+        bind("a", "a").expect("a peer on top of itself");
+        make("a", MS_SLAVE).expect("a slave of what it is on");
+        assert_errno!(move_mount("n", "a", BENEATH), EINVAL);
+        make("a", MS_SHARED).expect("with a group of its own");
+        assert_errno!(move_mount("n", "a", BENEATH), EINVAL);
+        make("a", MS_PRIVATE).expect("private");
+        move_mount("n", "a", BENEATH).expect("it does not receive any more");
+        assert_eq!(all_at("/tmp/a").len(), 3);
+    });
+}
+
+#[test]
+fn nothing_slips_beneath_a_slave_of_a_slave_of_the_mount_below() {
+    in_mount_namespace(|| {
+        new_tmpfs("/tmp/a");
+        new_tmpfs("/tmp/n");
+        mkdirs(&["b", "c"]);
+        make("a", MS_SHARED).expect("shared");
+        bind("a", "b").expect("bind");
+        make("b", MS_SLAVE).expect("slave");
+        make("b", MS_SHARED).expect("shared");
+        bind("b", "c").expect("bind");
+        make("c", MS_SLAVE).expect("slave");
+        bind("c", "a").expect("the slave's slave on top of the first");
+        assert_errno!(move_mount("n", "a", BENEATH), EINVAL); // Rule A9
+        // A slave of others is no receiver.
+        make("a", MS_PRIVATE).expect("private");
+        move_mount("n", "a", BENEATH).expect("beneath");
+    });
+}
+
+#[test]
+fn nothing_slips_beneath_that_receives_from_where_it_would_be() {
+    in_mount_namespace(|| {
+        new_tmpfs("/tmp/s");
+        std::env::set_current_dir("/tmp/s").expect("chdir");
+        tmpfs("cover", "/tmp/s");
+        // The working directory is the root of the mount below.
+        make(".", MS_SHARED).expect("shared");
+        mkdir("/tmp/t");
+        bind(".", "/tmp/t").expect("a peer");
+        assert_errno!(move_mount("/tmp/t", "/tmp/s", BENEATH), EINVAL); // Rule A9
+        make("/tmp/t", MS_SLAVE).expect("slave");
+        assert_errno!(move_mount("/tmp/t", "/tmp/s", BENEATH), EINVAL);
+        make("/tmp/t", MS_PRIVATE).expect("private");
+        move_mount("/tmp/t", "/tmp/s", BENEATH).expect("it does not receive any more");
+    });
+}
+
 #[test]
 fn mount_setattr_checks_its_arguments_in_order() {
     in_mount_namespace(|| {

@@ -1,5 +1,6 @@
 //! The seam: how graft sees the kernel's dentries, superblocks and credentials.
 
+use crate::fs::generated::TableDirectory;
 use crate::fs::superblock::{ActiveSuperBlock, split_device};
 use crate::fs::{Dentry, FileType, nsfs};
 use crate::task::{Capabilities, Credentials, UserNamespace};
@@ -59,6 +60,10 @@ impl graft::Vfs for KernelVfs {
         dentry.parent().is_none()
     }
 
+    fn is_permanently_empty(&self, dentry: &Self::Dentry) -> bool {
+        dentry.inode().is_some_and(|inode| inode.downcast::<TableDirectory>().is_some_and(|directory| directory.is_mount_point))
+    }
+
     fn namespace_file(&self, dentry: &Self::Dentry) -> NamespaceFile {
         nsfs::namespace_file(dentry)
     }
@@ -72,7 +77,8 @@ impl graft::Vfs for KernelVfs {
     }
 
     fn filesystem_key(&self, superblock: &Self::Superblock) -> u64 {
-        core::ptr::from_ref(superblock.superblock().file_system).addr() as u64
+        // The types themselves have no size, so that their addresses need not differ; their names do.
+        superblock.superblock().file_system.name().as_ptr().addr() as u64
     }
 
     fn device(&self, superblock: &Self::Superblock) -> Device {

@@ -10,7 +10,7 @@ use crate::put_line;
 pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("aio-max-nr", &Fixed("65536")),
     Entry::file("aio-nr", |_, text| put_zeros(text, "0")),
-    Entry::directory("binfmt_misc", &[]),
+    Entry::mount_point("binfmt_misc"),
     Entry::file("dentry-state", |_, text| put_zeros(text, "0\t0\t45\t0\t0\t0")),
     Entry::variable("dir-notify-enable", &Fixed("1")),
     Entry::directory("epoll", &[Entry::variable("max_user_watches", &Fixed("262144"))]),
