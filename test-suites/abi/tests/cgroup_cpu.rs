@@ -105,13 +105,13 @@ fn a_quota_above_counts_for_all_below_together() {
 fn a_throttled_process_can_be_killed() {
     in_cgroups(|| {
         let group = Group::with_controllers("kill", "+cpu");
-        group.write("cpu.max", "1000 1000000");
+        group.write("cpu.max", "5000 100000");
         let words = shared_words();
         let child = burner(&group, &words[0]);
         let started = Instant::now();
         group.write("cgroup.kill", "1");
         child.status();
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     });
 }
 

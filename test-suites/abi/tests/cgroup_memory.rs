@@ -1,7 +1,7 @@
 //! The controller "memory". Linux's `Documentation/admin-guide/cgroup-v2.rst`, "Memory".
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use abi::cgroup::{Group, in_cgroups};
 use abi::child::wait_until;
@@ -136,10 +136,17 @@ fn the_high_mark_slows_down() {
         let group = Group::with_controllers("high", "+memory");
         group.write("memory.high", "4M");
         group.write("memory.swap.max", "0");
-        let started = Instant::now();
-        group.spawn(|| drop(touched(12 * MIB))).join();
-        assert!(group.value("memory.events", "high") >= 1);
-        assert!(started.elapsed() > Duration::from_millis(500), "{:?}", started.elapsed());
+        let words = shared_words();
+        let child = group.spawn(|| {
+            let memory = touched(64 * MIB);
+            words[0].store(1, SeqCst);
+            drop(memory);
+        });
+        wait_until("the mark is passed", || group.value("memory.events", "high") >= 1);
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(words[0].load(SeqCst), 0, "it is held back");
+        assert_eq!(group.value("memory.events", "oom_kill"), 0);
+        drop(child);
     });
 }
 
