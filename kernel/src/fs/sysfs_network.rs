@@ -28,7 +28,7 @@ static LOOPBACK: &[Entry] = &[
     Entry::file("dev_id", |_, text| line(text, "0x0")),
     Entry::file("dev_port", |_, text| line(text, "0")),
     Entry::file("dormant", dormant),
-    Entry::writable("flags", |file, text| show(file, text, |lo| alloc::format!("{:#x}", lo.flags() & 0xffff)), set_flags),
+    Entry::writable("flags", |file, text| show(file, text, |lo| alloc::format!("{:#x}", lo.configured_flags())), set_flags),
     Entry::file("ifalias", |file, text| show_alias(file, text)),
     Entry::file("ifindex", |_, text| number(text, INDEX)),
     Entry::file("iflink", |_, text| number(text, INDEX)),
