@@ -1,8 +1,8 @@
 //! The files of a group: those of the core, and what opening one gives.
 
 use super::directory::Directory;
-use super::{input, limits};
 use super::table::{File, Opener, Place};
+use super::{input, limits};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Content, GeneratedFile, Text, change_attributes};
 use crate::fs::inode::AttributeChange;

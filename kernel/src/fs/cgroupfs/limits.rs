@@ -46,10 +46,12 @@ pub(super) static MEMORY: &[File] = &[
         .writable(|group, text, _| set_bound(group, Bound::Low, text)),
     File::of(Controllers::MEMORY, "memory.high", |group, text| put_limit(text, group.memory.bound(Bound::High)))
         .writable(|group, text, _| set_bound(group, Bound::High, text)),
-    File::of(Controllers::MEMORY, "memory.max", |group, text| put_limit(text, group.memory.bound(Bound::Max))).writable(|group, text, _| {
-        group.set_memory_max(input::bytes_limit(text)?);
-        Ok(())
-    }),
+    File::of(Controllers::MEMORY, "memory.max", |group, text| put_limit(text, group.memory.bound(Bound::Max))).writable(
+        |group, text, _| {
+            group.set_memory_max(input::bytes_limit(text)?);
+            Ok(())
+        },
+    ),
     File::of(Controllers::MEMORY, "memory.events", |group, text| put_events(group, text, super::counts_local_memory_events()))
         .with_events(EventFile::Memory),
     File::of(Controllers::MEMORY, "memory.events.local", |group, text| put_events(group, text, true)).with_events(EventFile::MemoryLocal),
@@ -94,8 +96,8 @@ const NICE_WEIGHTS: [u64; 40] = [
     820, 655, 526, 423, 335, 272, 215, 172, 137, 110, 87, 70, 56, 45, 36, 29, 23, 18, 15,
 ];
 const NICES: [&str; 40] = [
-    "-20", "-19", "-18", "-17", "-16", "-15", "-14", "-13", "-12", "-11", "-10", "-9", "-8", "-7", "-6", "-5", "-4", "-3", "-2", "-1", "0", "1",
-    "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19",
+    "-20", "-19", "-18", "-17", "-16", "-15", "-14", "-13", "-12", "-11", "-10", "-9", "-8", "-7", "-6", "-5", "-4", "-3", "-2", "-1", "0",
+    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19",
 ];
 
 fn weight_of(nice_weight: u64) -> u64 {

@@ -3,9 +3,9 @@
 //! A thread is a member from its start until it ends. A zombie still shows the group that it was last in, and counts in its `pids.current`
 //! until it is reaped, but keeps nobody from removing the group.
 
-use super::{cpu, freezer, memory};
 use super::notice::{EventFile, Notices};
 use super::{Cgroup, TREE, Tree};
+use super::{cpu, freezer, memory};
 use crate::errno::{Errno, Result};
 use crate::fs::permission::Access;
 use crate::task::signal::{Signal, SignalInfo, send_to_process};

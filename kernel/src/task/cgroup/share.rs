@@ -2,8 +2,8 @@
 //!
 //! While no group is governed the scheduler's queue is first come, first served, and nothing here is called.
 
-use super::cpu::{self, DEFAULT_WEIGHT};
 use super::Cgroup;
+use super::cpu::{self, DEFAULT_WEIGHT};
 use crate::task::Thread;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

@@ -76,9 +76,8 @@ static KEYS: &[Entry] = &[
     Entry::variable("root_maxkeys", &Fixed("1000000")),
 ];
 
-static SECCOMP: &[Entry] = &[Entry::file("actions_avail", |_, text| {
-    put_text(text, "kill_process kill_thread trap errno user_notif trace log allow")
-})];
+static SECCOMP: &[Entry] =
+    &[Entry::file("actions_avail", |_, text| put_text(text, "kill_process kill_thread trap errno user_notif trace log allow"))];
 
 static PTY: &[Entry] = &[
     Entry::variable("max", &devpts::MAX_TERMINALS),
