@@ -29,7 +29,7 @@ static LOOPBACK: &[Entry] = &[
     Entry::file("dev_port", |_, text| line(text, "0")),
     Entry::file("dormant", dormant),
     Entry::writable("flags", |file, text| show(file, text, |lo| alloc::format!("{:#x}", lo.configured_flags())), set_flags),
-    Entry::file("ifalias", |file, text| show_alias(file, text)),
+    Entry::file("ifalias", show_alias),
     Entry::file("ifindex", |_, text| number(text, INDEX)),
     Entry::file("iflink", |_, text| number(text, INDEX)),
     Entry::file("link_mode", |_, text| line(text, "0")),
