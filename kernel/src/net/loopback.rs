@@ -160,6 +160,11 @@ impl Loopback {
         if self.is_up() { self.set_flags | flags::RUNNING | flags::LOWER_UP } else { self.set_flags }
     }
 
+    /// The flags without those that follow from others.
+    pub fn configured_flags(&self) -> u32 {
+        self.set_flags
+    }
+
     /// Whether it can be used.
     pub fn is_up(&self) -> bool {
         self.set_flags & flags::UP != 0

@@ -1,8 +1,8 @@
 //! System calls by number, for the arguments that no typed wrapper lets through: wrong pointers, unknown flags, null strings.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 /// An error number as Linux gives it; its `Debug` form shows number and text.

@@ -151,7 +151,8 @@ fn device_traffic_is_counted() {
         let counted = || -> (u64, u64) {
             let text = text_of("/proc/net/dev");
             let line = text.lines().find(|line| line.trim_start().starts_with("lo:")).expect("lo");
-            let numbers: Vec<u64> = line.split(':').nth(1).expect("numbers").split_whitespace().map(|word| word.parse().expect("a number")).collect();
+            let numbers: Vec<u64> =
+                line.split(':').nth(1).expect("numbers").split_whitespace().map(|word| word.parse().expect("a number")).collect();
             assert_eq!((numbers[0], numbers[1]), (numbers[8], numbers[9]), "what is sent is received");
             (numbers[0], numbers[1])
         };

@@ -135,7 +135,8 @@ fn netns_path_names_reach_across() {
 #[test]
 fn netns_settings_are_of_a_namespace() {
     in_network_namespace(|| {
-        let values = [("ipv4/ip_unprivileged_port_start", "1024", "80"), ("ipv4/conf/lo/rp_filter", "0", "2"), ("core/somaxconn", "4096", "17")];
+        let values =
+            [("ipv4/ip_unprivileged_port_start", "1024", "80"), ("ipv4/conf/lo/rp_filter", "0", "2"), ("core/somaxconn", "4096", "17")];
         for (name, default, other) in values {
             let path = format!("/proc/sys/net/{name}");
             assert_eq!(text_of(&path).trim(), default, "{name}");
@@ -206,13 +207,18 @@ fn netns_sysfs_shows_the_namespace_that_mounted_it() {
         mkdir("first");
         mount("sysfs", "first", "sysfs", 0, "").expect("mount");
         set_up("lo", true).expect("up");
+        // A mount does not keep the namespace, a descriptor does.
+        let _first = File::open("/proc/self/ns/net").expect("open");
         syscall!(SYS_unshare, CLONE_NEWNET).expect("unshare");
         mkdir("second");
         mount("sysfs", "second", "sysfs", 0, "").expect("mount");
         let read = |mount: &str, name: &str| text_of(&format!("{mount}/class/net/lo/{name}"));
         assert_eq!((read("first", "operstate"), read("second", "operstate")), ("unknown\n".into(), "down\n".into()));
         assert_eq!((read("first", "flags"), read("second", "flags")), ("0x9\n".into(), "0x8\n".into()));
-        assert_eq!((read("second", "ifindex"), read("second", "mtu"), read("second", "type")), ("1\n".into(), "65536\n".into(), "772\n".into()));
+        assert_eq!(
+            (read("second", "ifindex"), read("second", "mtu"), read("second", "type")),
+            ("1\n".into(), "65536\n".into(), "772\n".into())
+        );
         assert_eq!(read("second", "address"), "00:00:00:00:00:00\n");
         write("second/class/net/lo/mtu", "1400");
         assert_eq!((read("first", "mtu"), read("second", "mtu")), ("65536\n".into(), "1400\n".into()));

@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use abi::network::{in_network_namespace, option, set_option, socket, text_of, with_loopback};
 use abi::world::write;
 use abi::{Outcome, assert_errno, syscall};
-use libc::{AF_INET, AF_INET6, AF_PACKET, IPPROTO_ICMP, IPPROTO_ICMPV6, MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET};
+use libc::{
+    AF_INET, AF_INET6, AF_PACKET, IPPROTO_ICMP, IPPROTO_ICMPV6, MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET,
+};
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 

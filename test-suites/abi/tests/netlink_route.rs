@@ -1,6 +1,8 @@
 //! `rtnetlink(7)`: links, addresses, routes, and notifications of their changes.
 
-use abi::network::{LO, Netlink, address_header, attribute, in_network_namespace, link_header, netlink_address, route_header, with_loopback};
+use abi::network::{
+    LO, Netlink, address_header, attribute, in_network_namespace, link_header, netlink_address, route_header, with_loopback,
+};
 use abi::{in_child, syscall};
 use libc::{AF_INET, AF_INET6, AF_UNSPEC, IFF_LOOPBACK, IFF_LOWER_UP, IFF_RUNNING, IFF_UP, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use libc::{RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE};
@@ -56,7 +58,9 @@ fn routes(netlink: &mut Netlink, family: i32) -> Vec<(Vec<u8>, u8, u8, u32)> {
     let all = netlink.dump(RTM_GETROUTE, &[family as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let mut routes: Vec<_> = all
         .iter()
-        .map(|one| (one.attribute(ROUTE, RTA_DST).unwrap_or_default(), one.byte(1), one.byte(7), one.number(ROUTE, RTA_TABLE).expect("a table")))
+        .map(|one| {
+            (one.attribute(ROUTE, RTA_DST).unwrap_or_default(), one.byte(1), one.byte(7), one.number(ROUTE, RTA_TABLE).expect("a table"))
+        })
         .collect();
     routes.sort();
     routes

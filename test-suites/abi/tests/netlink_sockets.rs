@@ -225,7 +225,8 @@ fn netlink_polls_as_readable_once_answered() {
     in_network_namespace(|| {
         let netlink = Netlink::route();
         let poll = || {
-            let mut one = libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&netlink.socket), events: libc::POLLIN | libc::POLLOUT, revents: 0 };
+            let mut one =
+                libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&netlink.socket), events: libc::POLLIN | libc::POLLOUT, revents: 0 };
             syscall!(SYS_poll, &raw mut one, 1, 0).expect("poll");
             one.revents
         };

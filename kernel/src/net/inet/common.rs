@@ -106,7 +106,8 @@ impl Common {
         let is_own = || {
             let loopback = self.network.loopback.lock();
             // Until there is a table of local addresses, IPv4 takes any for an own one.
-            address.is_ipv4() && !loopback.has_table(true, LOCAL_TABLE) || matches!(loopback.route_to(address).map(|route| route.kind), Ok(RouteKind::Local | RouteKind::Broadcast))
+            address.is_ipv4() && !loopback.has_table(true, LOCAL_TABLE)
+                || matches!(loopback.route_to(address).map(|route| route.kind), Ok(RouteKind::Local | RouteKind::Broadcast))
         };
         let is_group = address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST);
         if !(address.is_unspecified() || may_be_any || is_group || is_own()) {

@@ -38,7 +38,7 @@ pub struct Tables {
 mod protocol {
     use linux_raw_sys::net;
     pub const ICMP: u32 = net::IPPROTO_ICMP as u32;
-    pub const ICMP_V6: u32 = net::IPPROTO_ICMPV6 as u32;
+    pub const ICMP_V6: u32 = net::IPPROTO_ICMPV6;
     pub const TCP: u32 = net::IPPROTO_TCP as u32;
     pub const UDP: u32 = net::IPPROTO_UDP as u32;
     pub const RAW: u32 = net::IPPROTO_RAW as u32;
@@ -81,5 +81,5 @@ fn require_ping_group(range: &[i64]) -> Result<()> {
     let credentials = current().credentials();
     let [low, high] = *range else { return Err(Errno::ACCES) };
     let is_in = |gid: &u32| (low..=high).contains(&i64::from(*gid));
-    if is_in(&credentials.effective_gid) || credentials.groups.iter().any(|gid| is_in(gid)) { Ok(()) } else { Err(Errno::ACCES) }
+    if is_in(&credentials.effective_gid) || credentials.groups.iter().any(is_in) { Ok(()) } else { Err(Errno::ACCES) }
 }

@@ -19,7 +19,7 @@ use crate::fs::{PollEvents, PollTable, internal};
 use crate::sync::SpinLock;
 use crate::task::{Capabilities, Credentials, WaitQueue, current};
 use alloc::collections::VecDeque;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::{vec, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::{net, netlink};
@@ -55,7 +55,6 @@ static PROTOCOLS: [Protocol; 5] = [
 
 /// A socket.
 pub struct NetlinkSocket {
-    this: Weak<NetlinkSocket>,
     network: Arc<NetworkNamespace>,
     protocol: &'static Protocol,
     socket_type: u32,
@@ -109,8 +108,7 @@ impl NetlinkSocket {
             return Err(Errno::SOCKTNOSUPPORT);
         }
         let protocol = PROTOCOLS.iter().find(|known| known.number == protocol).ok_or(Errno::PROTONOSUPPORT)?;
-        let socket = Arc::new_cyclic(|this| Self {
-            this: this.clone(),
+        let socket = Arc::new(Self {
             network: super::current(),
             protocol,
             socket_type,

@@ -99,7 +99,8 @@ impl Request<'_> {
                 _ => datagrams.push(message),
             }
         }
-        let end = self.answer(netlink::NLMSG_DONE, netlink::NLM_F_MULTI).fixed(&error.map_or(0, |error| -error.code()).to_ne_bytes()).finish();
+        let end =
+            self.answer(netlink::NLMSG_DONE, netlink::NLM_F_MULTI).fixed(&error.map_or(0, |error| -error.code()).to_ne_bytes()).finish();
         datagrams.push(end);
         self.socket.begin_dump(datagrams)?;
         Ok(Answer::Dump)

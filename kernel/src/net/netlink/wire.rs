@@ -26,7 +26,6 @@ pub struct Header {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
-    pub port: u32,
 }
 
 impl Header {
@@ -34,7 +33,7 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_ne_bytes);
         let half = |at: usize| bytes.get(at..at + 2).and_then(|half| half.try_into().ok()).map(u16::from_ne_bytes);
-        let header = Self { len_bytes: word(0)? as usize, kind: half(4)?, flags: half(6)?, sequence: word(8)?, port: word(12)? };
+        let header = Self { len_bytes: word(0)? as usize, kind: half(4)?, flags: half(6)?, sequence: word(8)? };
         (HEADER_BYTES..=bytes.len()).contains(&header.len_bytes).then_some(header)
     }
 

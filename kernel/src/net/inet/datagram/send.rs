@@ -140,7 +140,13 @@ impl DatagramSocket {
         if !matches!(way, Way::Here(_)) {
             return Ok(());
         }
-        let packet = Packet { protocol, source: source.address, destination: remote.address, ttl: self.common.ip.ttl(is_v4), tos: self.common.ip.tos(is_v4) };
+        let packet = Packet {
+            protocol,
+            source: source.address,
+            destination: remote.address,
+            ttl: self.common.ip.ttl(is_v4),
+            tos: self.common.ip.tos(is_v4),
+        };
         deliver(&self.common.network, &packet, &bytes);
         Ok(())
     }
