@@ -27,6 +27,7 @@ pub mod names;
 pub mod nsfs;
 pub mod open;
 pub mod options;
+pub mod overlayfs;
 pub mod path;
 pub mod permission;
 pub mod pipe;
@@ -57,7 +58,7 @@ pub use superblock::SuperBlock;
 
 /// Makes the filesystem types known.
 pub fn init() {
-    let types: [&'static dyn superblock::FileSystemType; 9] = [
+    let types: [&'static dyn superblock::FileSystemType; 10] = [
         &sysfs::TYPE,
         &tmpfs::Tmpfs,
         &procfs::TYPE,
@@ -65,6 +66,7 @@ pub fn init() {
         &devtmpfs::TYPE,
         &devpts::TYPE,
         &tmpfs::Ramfs,
+        &overlayfs::TYPE,
         &fuse::TYPE,
         &fuse::CONTROL_TYPE,
     ];

@@ -7,13 +7,9 @@ use crate::fs::mount::{self, WriteAccess};
 use crate::fs::permission::{self, Access};
 use crate::fs::walk::{self, Last, LastKind, LookupFlags};
 use crate::fs::{Dentry, FileType, Inode, Path};
-use crate::sync::Lazy;
-use crate::task::{Capabilities, Credentials, SleepMutex};
+use crate::task::{Capabilities, Credentials};
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as sys;
-
-/// Held by every rename between two directories, so that "is below" cannot change while two directories are being locked.
-static CROSS_DIRECTORY_RENAME: Lazy<SleepMutex<()>> = Lazy::new(|| SleepMutex::new(()));
 
 /// Whether something may be made in a directory: it must still be there, and the caller may write and search. The caller holds its lock.
 pub fn require_creatable(directory: &Dentry, inode: &Inode, credentials: &Credentials) -> Result<()> {
@@ -328,18 +324,25 @@ fn check_rename(old: &Removal, new: &Removal, source: &Inode, target: Option<&Ar
     }
 }
 
-/// Locks of a rename: the ancestor's before the descendant's, otherwise in the order of addresses.
+/// Locks of a rename.
 fn lock_both<'a>(old: &'a Removal, new: &'a Removal) -> Vec<crate::task::sleep_mutex::SleepGuard<'a, ()>> {
+    lock_directories((old.parent.dentry(), &old.directory), (new.parent.dentry(), &new.directory))
+}
+
+/// Locks two directories, or one that is given twice: the ancestor's before the descendant's, otherwise in the order of addresses.
+pub(in crate::fs) fn lock_directories<'a>(
+    old: (&Arc<Dentry>, &'a Arc<Inode>),
+    new: (&Arc<Dentry>, &'a Arc<Inode>),
+) -> Vec<crate::task::sleep_mutex::SleepGuard<'a, ()>> {
     let mut guards = Vec::with_capacity(3);
-    if Arc::ptr_eq(&old.directory, &new.directory) {
-        guards.push(old.directory.lock.lock());
+    if Arc::ptr_eq(old.1, new.1) {
+        guards.push(old.1.lock.lock());
         return guards;
     }
-    guards.push(CROSS_DIRECTORY_RENAME.lock());
-    let new_first = old.parent.dentry().is_below(new.parent.dentry())
-        || (!new.parent.dentry().is_below(old.parent.dentry()) && Arc::as_ptr(&new.directory) < Arc::as_ptr(&old.directory));
-    let (first, second) = if new_first { (new, old) } else { (old, new) };
-    guards.push(first.directory.lock.lock());
-    guards.push(second.directory.lock.lock());
+    guards.push(old.1.superblock.renames.lock());
+    let new_first = old.0.is_below(new.0) || (!new.0.is_below(old.0) && Arc::as_ptr(new.1) < Arc::as_ptr(old.1));
+    let (first, second) = if new_first { (new.1, old.1) } else { (old.1, new.1) };
+    guards.push(first.lock.lock());
+    guards.push(second.lock.lock());
     guards
 }

@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::{Dentry, Inode};
 use crate::sync::SpinLock;
-use crate::task::{Credentials, UserNamespace};
+use crate::task::{Credentials, SleepMutex, UserNamespace};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -73,6 +73,8 @@ pub struct SuperBlock {
     pub owner: Arc<UserNamespace>,
     /// The top directory (or file). It, its inode and the instance hold each other until the instance shuts down.
     pub root: SpinLock<Option<Arc<Dentry>>>,
+    /// Held while a file moves from one directory to another: then no directory above another changes.
+    pub renames: SleepMutex<()>,
     /// Files open for writing and files unlinked while open, for M4 (EBUSY on remount read-only) beyond graft's count per mount.
     pub unlinked_open: AtomicU32,
     /// The filesystem's part.
@@ -139,6 +141,7 @@ impl SuperBlock {
             flags: AtomicU32::new(flags),
             owner,
             root: SpinLock::new(None),
+            renames: SleepMutex::new(()),
             unlinked_open: AtomicU32::new(0),
             ops,
             active: AtomicU32::new(0),

@@ -1,0 +1,111 @@
+//! Open directories: what all layers list, each name once, without what whiteouts hide.
+
+use super::Overlay;
+use super::node::{Node, Real};
+use super::real::{self, Listed};
+use crate::errno::{Errno, Result};
+use crate::fs::{FileOps, FileType, OpenFile, Path, walk};
+use crate::mm::IoBuffer;
+use crate::sync::SpinLock;
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+use linux_raw_sys::general as sys;
+
+/// An open directory of the overlay: its entries as they were when the listing began.
+pub struct MergedDirectory {
+    entries: SpinLock<Option<Arc<Vec<Listed>>>>,
+}
+
+impl MergedDirectory {
+    /// Nothing read yet.
+    pub fn new() -> Self {
+        Self { entries: SpinLock::new(None) }
+    }
+}
+
+impl Overlay {
+    /// The entries of a directory, those of upper layers first.
+    pub fn entries(&self, directory: &Real) -> Result<Vec<Listed>> {
+        let upper = directory.upper.iter().map(|dentry| Ok(self.upper()?.root.at(dentry.clone())));
+        let lowers = directory.lowers.iter().map(|lower| {
+            let layer = self.layers.lowers.get(lower.layer).ok_or(Errno::STALE)?;
+            Ok(layer.at(lower.dentry.clone()))
+        });
+        let places = upper.chain(lowers).collect::<Result<Vec<Path>>>()?;
+        let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let mut entries = Vec::new();
+        for place in &places {
+            for entry in real::list(place.clone(), &self.mounter)? {
+                if !seen.insert(entry.name.clone()) {
+                    continue;
+                }
+                if entry.file_type == FileType::CharDevice && self.is_hidden(place, &entry)? {
+                    continue;
+                }
+                entries.try_reserve(1).map_err(|_| Errno::NOMEM)?;
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn is_hidden(&self, place: &Path, entry: &Listed) -> Result<bool> {
+        let child = walk::look_up(place.dentry(), &entry.name)?;
+        Ok(child.inode().is_some_and(|inode| real::is_whiteout(&inode)))
+    }
+}
+
+impl FileOps for MergedDirectory {
+    fn read(&self, _file: &OpenFile, _buffer: &mut IoBuffer<'_>, _offset: u64) -> Result<usize> {
+        Err(Errno::ISDIR)
+    }
+
+    fn seek(&self, _file: &OpenFile, position: u64, offset: i64, whence: u32) -> Option<Result<u64>> {
+        let target = match whence {
+            sys::SEEK_SET => Some(offset),
+            sys::SEEK_CUR => (position as i64).checked_add(offset),
+            _ => None,
+        };
+        Some(target.and_then(|target| u64::try_from(target).ok()).ok_or(Errno::INVAL))
+    }
+
+    fn read_directory(&self, file: &OpenFile, position: u64, emit: &mut dyn FnMut(&[u8], u64, FileType, u64) -> bool) -> Result<u64> {
+        let node = Node::of(&file.inode)?;
+        let kept = self.entries.lock().clone();
+        let entries = match kept.filter(|_| position != 0) {
+            Some(entries) => entries,
+            None => {
+                let entries = Arc::new(node.overlay.entries(&node.real())?);
+                let old = self.entries.lock().replace(entries.clone());
+                drop(old);
+                entries
+            }
+        };
+        let own = file.inode.number;
+        let dentry = file.path.dentry();
+        let mut position = position;
+        for (dots, name) in [(0, &b"."[..]), (1, b"..")] {
+            if position == dots {
+                let parent = dentry.parent().and_then(|parent| parent.inode()).filter(|_| dots == 1);
+                if !emit(name, parent.map_or(own, |parent| parent.number), FileType::Directory, dots + 1) {
+                    return Ok(position);
+                }
+                position = dots + 1;
+            }
+        }
+        let first = usize::try_from(position - 2).unwrap_or(usize::MAX);
+        for entry in entries.iter().skip(first) {
+            // A file that is known has its number for as long as it is, wherever it lies by now.
+            let known = dentry.cached_child(&entry.name).and_then(|child| child.inode()).map(|inode| inode.number);
+            let number = known.unwrap_or(entry.number);
+            if !emit(&entry.name, number, entry.file_type, position + 1) {
+                return Ok(position);
+            }
+            position += 1;
+        }
+        Ok(position)
+    }
+
+    fn sync(&self, _file: &OpenFile, _data_only: bool) -> Result<()> {
+        Ok(())
+    }
+}

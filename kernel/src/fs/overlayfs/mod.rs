@@ -1,0 +1,144 @@
+//! overlayfs: directories over each other as one tree (`Documentation/filesystems/overlayfs` of Linux says what is seen).
+//!
+//! A file of the overlay is a [`node::Node`]: the dentry in the upper layer, if it is there, and those in lower layers that show
+//! through. `lookup` puts them together, `copy_up` brings a file to the upper layer before its first change, `change` makes, moves and
+//! removes names with whiteouts, `file` and `directory` are what is open. `real` works in the layers, `layers` holds them.
+
+mod change;
+mod copy_up;
+mod directory;
+mod file;
+mod layers;
+mod lookup;
+mod node;
+mod options;
+mod real;
+
+use crate::errno::{Errno, Result};
+use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
+use crate::fs::{Inode, SuperBlock};
+use crate::sync::SpinLock;
+use crate::task::{Capabilities, Credentials, SleepMutex};
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::String,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use core::fmt::Write;
+use core::sync::atomic::{AtomicU64, Ordering};
+use layers::Layers;
+use options::Options;
+
+/// `OVERLAYFS_SUPER_MAGIC` of `statfs(2)`.
+const OVERLAY_MAGIC: u64 = 0x794c_7630;
+
+/// `overlay`.
+pub struct OverlayFs;
+
+/// Its one value.
+pub static TYPE: OverlayFs = OverlayFs;
+
+impl FileSystemType for OverlayFs {
+    fn name(&self) -> &'static str {
+        "overlay"
+    }
+
+    fn user_mountable(&self) -> bool {
+        true
+    }
+
+    fn check_option(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
+        Options::new().take(key, value)
+    }
+
+    fn get_tree(&self, request: &MountRequest) -> Result<Arc<SuperBlock>> {
+        let mut options = Options::new();
+        for (key, value) in &request.options {
+            options.take(key, value.as_deref())?;
+        }
+        options.check()?;
+        let layers = layers::open(&options, &request.credentials)?;
+        let read_only = if layers.upper.is_none() { linux_raw_sys::general::MS_RDONLY } else { 0 };
+        let overlay = Arc::new(Overlay {
+            options,
+            layers,
+            mounter: request.credentials.clone(),
+            copying: SleepMutex::new(()),
+            inodes: SpinLock::new(BTreeMap::new()),
+            next_temporary: AtomicU64::new(0),
+        });
+        let ops = Arc::new(OverlaySuper { overlay: overlay.clone() });
+        let superblock = SuperBlock::new(&TYPE, request.flags | read_only, request.credentials.user_namespace.clone(), None, ops);
+        superblock.set_root(overlay.root(&superblock)?);
+        Ok(superblock)
+    }
+}
+
+/// What all files of one overlay share.
+pub struct Overlay {
+    options: Options,
+    layers: Layers,
+    /// In whose name the layers are read and changed.
+    mounter: Arc<Credentials>,
+    /// Held while a file comes to the upper layer.
+    copying: SleepMutex<()>,
+    /// The overlay's inodes of files that have several names, by the layers' inodes.
+    inodes: SpinLock<BTreeMap<usize, Weak<Inode>>>,
+    next_temporary: AtomicU64,
+}
+
+impl Overlay {
+    /// A name in the directory for work that nothing has.
+    fn temporary_name(&self) -> Vec<u8> {
+        format!("#{:x}", self.next_temporary.fetch_add(1, Ordering::Relaxed)).into_bytes()
+    }
+
+    /// The name of a mark: an extended attribute of the layers that the overlay keeps to itself.
+    fn mark(&self, name: &str) -> Vec<u8> {
+        format!("{}{name}", self.mark_prefix()).into_bytes()
+    }
+
+    fn mark_prefix(&self) -> &'static str {
+        if self.options.user_marks { "user.overlay." } else { "trusted.overlay." }
+    }
+
+    /// Whether marks can be set: those of the trusted kind need privilege in the first user namespace.
+    fn can_mark(&self) -> bool {
+        self.options.user_marks || self.mounter.capable(Capabilities::SYS_ADMIN)
+    }
+}
+
+/// One overlay as the generic code sees it.
+pub struct OverlaySuper {
+    overlay: Arc<Overlay>,
+}
+
+impl SuperBlockOps for OverlaySuper {
+    fn statistics(&self, _superblock: &SuperBlock) -> FileSystemStatistics {
+        let layers = &self.overlay.layers;
+        let top = layers.upper.as_ref().map(|upper| &upper.root).or(layers.lowers.first());
+        let below = top.and_then(|top| top.inode()).map(|inode| inode.superblock.ops.statistics(&inode.superblock));
+        FileSystemStatistics { magic: OVERLAY_MAGIC, ..below.unwrap_or_default() }
+    }
+
+    fn sync(&self, _superblock: &SuperBlock) -> Result<()> {
+        let upper = self.overlay.layers.upper.as_ref().and_then(|upper| upper.root.inode());
+        upper.map_or(Ok(()), |inode| inode.superblock.ops.sync(&inode.superblock))
+    }
+
+    fn show_options(&self, _superblock: &SuperBlock, out: &mut dyn Write) -> core::fmt::Result {
+        self.overlay.options.show(out)
+    }
+
+    fn reconfigure(&self, _superblock: &Arc<SuperBlock>, flags: u32, _options: &[(String, Option<Vec<u8>>)]) -> Result<()> {
+        // Layers stay as they are: a remount changes nothing but the flags, and without an upper layer nothing can be written.
+        let writable = flags & linux_raw_sys::general::MS_RDONLY == 0;
+        if writable && self.overlay.layers.upper.is_none() { Err(Errno::ROFS) } else { Ok(()) }
+    }
+
+    fn shut_down(&self, _superblock: &SuperBlock) {
+        layers::close(&self.overlay.layers);
+    }
+}

@@ -1,0 +1,317 @@
+//! A file of the overlay: which files of layers it stands for, and what is asked of the topmost of them.
+
+use super::change::{self, Place};
+use super::copy_up::{self, Content};
+use super::directory::MergedDirectory;
+use super::file::OverlayFile;
+use super::{Overlay, real};
+use crate::errno::{Errno, Result};
+use crate::fs::inode::AttributeChange;
+use crate::fs::permission::{self, Access};
+use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
+use crate::mm::PAGE_SIZE_BYTES;
+use crate::mm::address_space::PageSource;
+use crate::sync::SpinLock;
+use alloc::{
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+
+/// A file in a lower layer.
+#[derive(Clone)]
+pub struct Lower {
+    /// Which layer, from the top.
+    pub layer: usize,
+    /// The file.
+    pub dentry: Arc<Dentry>,
+}
+
+/// The files of layers behind one file of the overlay.
+#[derive(Clone)]
+pub struct Real {
+    /// In the upper layer.
+    pub upper: Option<Arc<Dentry>>,
+    /// In lower layers: several only for directories.
+    pub lowers: Vec<Lower>,
+}
+
+impl Real {
+    /// The one whose attributes and content count.
+    pub fn top(&self) -> Result<&Arc<Dentry>> {
+        self.upper.as_ref().or(self.lowers.first().map(|lower| &lower.dentry)).ok_or(Errno::STALE)
+    }
+
+    /// Whether it is more than the upper layer's alone.
+    pub fn is_in_lower(&self) -> bool {
+        !self.lowers.is_empty()
+    }
+}
+
+/// The overlay's part of an inode.
+pub struct Node {
+    /// The overlay.
+    pub overlay: Arc<Overlay>,
+    real: SpinLock<Real>,
+    /// A dentry of the overlay that leads here: where a copy belongs.
+    alias: SpinLock<Weak<Dentry>>,
+}
+
+impl Node {
+    /// The inode for files of layers: the same one for all names of a file.
+    pub fn make(overlay: &Arc<Overlay>, superblock: &Arc<SuperBlock>, real: Real) -> Result<Arc<Inode>> {
+        let top = real::inode_of(real.top()?)?;
+        let attributes = top.ops.attributes(&top)?;
+        let shares = top.file_type != FileType::Directory && (real.upper.is_some() || attributes.links == 1);
+        let key = Arc::as_ptr(&top).addr();
+        if shares {
+            let known = overlay.inodes.lock().get(&key).and_then(Weak::upgrade);
+            // A lower file that was copied up has another file behind it now.
+            if let Some(known) = known
+                && known.downcast::<Self>().is_some_and(|node| node.real_inode().is_ok_and(|inode| Arc::ptr_eq(&inode, &top)))
+            {
+                return Ok(known);
+            }
+        }
+        let node = Arc::new(Self { overlay: overlay.clone(), real: SpinLock::new(real), alias: SpinLock::new(Weak::new()) });
+        let inode = Inode::new(superblock, overlay.number_of(&top), top.file_type, top.device, attributes, node);
+        if shares {
+            overlay.remember(key, &inode);
+        }
+        Ok(inode)
+    }
+
+    /// The node behind an inode of an overlay.
+    pub fn of(inode: &Inode) -> Result<&Self> {
+        inode.downcast::<Self>().ok_or(Errno::XDEV)
+    }
+
+    /// The files of layers, now.
+    pub fn real(&self) -> Real {
+        self.real.lock().clone()
+    }
+
+    /// The inode whose attributes and content count.
+    pub fn real_inode(&self) -> Result<Arc<Inode>> {
+        real::inode_of(self.real().top()?)
+    }
+
+    /// The dentry in the upper layer, if there is one.
+    pub fn upper(&self) -> Option<Arc<Dentry>> {
+        self.real.lock().upper.clone()
+    }
+
+    /// It is in the upper layer from now on.
+    pub fn came_up(&self, inode: &Arc<Inode>, upper: Arc<Dentry>) {
+        if let Some(top) = upper.inode().filter(|top| top.file_type != FileType::Directory) {
+            self.overlay.remember(Arc::as_ptr(&top).addr(), inode);
+        }
+        let old = self.real.lock().upper.replace(upper);
+        drop(old);
+    }
+
+    /// A dentry that leads here.
+    pub fn alias(&self, inode: &Inode) -> Option<Arc<Dentry>> {
+        let alias = self.alias.lock().upgrade();
+        alias.or_else(|| inode.superblock.root_dentry().filter(|root| root.inode().is_some_and(|top| core::ptr::eq(&*top, inode))))
+    }
+
+    /// The file that counts as a place on its layer's mount.
+    pub fn place(&self) -> Result<Path> {
+        let real = self.real();
+        let layers = &self.overlay.layers;
+        if let Some(upper) = real.upper {
+            return Ok(self.overlay.upper()?.root.at(upper));
+        }
+        let lower = real.lowers.into_iter().next().ok_or(Errno::STALE)?;
+        Ok(layers.lowers.get(lower.layer).ok_or(Errno::STALE)?.at(lower.dentry))
+    }
+
+    /// What the mounter may not do below, the overlay cannot do either.
+    pub fn check_below(&self, access: Access) -> Result<()> {
+        permission::check(&*self.real_inode()?, &self.overlay.mounter, access)
+    }
+
+    fn is_mark(&self, name: &[u8]) -> bool {
+        name.starts_with(self.overlay.mark_prefix().as_bytes())
+    }
+}
+
+impl Overlay {
+    /// The number of a file: that of the layer's file, with the layer's filesystem in the upper byte where there are several.
+    pub fn number_of(&self, inode: &Inode) -> u64 {
+        let layers = self.layers.upper.iter().map(|upper| &upper.root).chain(&self.layers.lowers);
+        let mut known: Vec<u64> = Vec::new();
+        for path in layers {
+            let key = path.inode().map_or(0, |inode| inode.superblock.key);
+            if !known.contains(&key) {
+                known.push(key);
+            }
+        }
+        let index = known.iter().position(|key| *key == inode.superblock.key).unwrap_or(0) as u64;
+        inode.number ^ (index << 56)
+    }
+
+    fn remember(&self, key: usize, inode: &Arc<Inode>) {
+        /// From so many on, those that are gone are looked for.
+        const CROWD: usize = 1024;
+        let mut inodes = self.inodes.lock();
+        if inodes.len() >= CROWD && inodes.len().is_power_of_two() {
+            inodes.retain(|_, inode| inode.strong_count() > 0);
+        }
+        inodes.insert(key, Arc::downgrade(inode));
+    }
+}
+
+impl InodeOps for Node {
+    fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
+        let real = self.overlay.find(&self.real(), name)?.ok_or(Errno::NOENT)?;
+        Self::make(&self.overlay, &dir.superblock, real)
+    }
+
+    fn entered(&self, dentry: &Arc<Dentry>) {
+        if let Some(inode) = dentry.inode()
+            && let Some(node) = inode.downcast::<Self>()
+        {
+            *node.alias.lock() = Arc::downgrade(dentry);
+        }
+    }
+
+    fn create(&self, dir: &Arc<Inode>, name: &[u8], file_type: FileType, attributes: Attributes, device: u64) -> Result<Arc<Inode>> {
+        if file_type == FileType::CharDevice && device == 0 {
+            // That would be a whiteout.
+            return Err(Errno::PERM);
+        }
+        change::make(Place { directory: dir, name }, &real::New::File(file_type, device), attributes)
+    }
+
+    fn make_directory(&self, dir: &Arc<Inode>, name: &[u8], attributes: Attributes) -> Result<Arc<Inode>> {
+        change::make(Place { directory: dir, name }, &real::New::Directory, attributes)
+    }
+
+    fn make_symlink(&self, dir: &Arc<Inode>, name: &[u8], target: &[u8], attributes: Attributes) -> Result<Arc<Inode>> {
+        change::make(Place { directory: dir, name }, &real::New::Symlink(target), attributes)
+    }
+
+    fn make_unnamed(&self, dir: &Arc<Inode>, attributes: Attributes) -> Result<Arc<Inode>> {
+        let parent = copy_up::directory(dir)?;
+        let inode = real::inode_of(&parent)?;
+        let made = inode.ops.make_unnamed(&inode, attributes)?;
+        let upper = Dentry::new_unlinked(&inode.superblock, &parent, made, self.overlay.temporary_name());
+        Self::make(&self.overlay, &dir.superblock, Real { upper: Some(upper), lowers: Vec::new() })
+    }
+
+    fn link(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
+        change::link(Place { directory: dir, name }, target)
+    }
+
+    fn unlink(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
+        change::remove(Place { directory: dir, name }, target)
+    }
+
+    fn remove_directory(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
+        change::remove(Place { directory: dir, name }, target)
+    }
+
+    fn rename(
+        &self,
+        old_dir: &Arc<Inode>,
+        old_name: &[u8],
+        moved: &Arc<Inode>,
+        new_dir: &Arc<Inode>,
+        new_name: &[u8],
+        victim: Option<&Arc<Inode>>,
+        flags: u32,
+    ) -> Result<()> {
+        change::rename(Place { directory: old_dir, name: old_name }, moved, Place { directory: new_dir, name: new_name }, victim, flags)
+    }
+
+    fn read_link(&self, _inode: &Arc<Inode>) -> Result<Vec<u8>> {
+        let below = self.real_inode()?;
+        below.ops.read_link(&below)
+    }
+
+    fn refresh(&self, inode: &Inode) -> Result<()> {
+        let below = self.real_inode()?;
+        below.ops.refresh(&below)?;
+        self.attributes(inode).map(|_| ())
+    }
+
+    fn attributes(&self, inode: &Inode) -> Result<Attributes> {
+        let below = self.real_inode()?;
+        let mut attributes = below.ops.attributes(&below)?;
+        if inode.file_type == FileType::Directory && self.real.lock().is_in_lower() {
+            // Nobody counts the directories of several layers.
+            attributes.links = 1;
+        }
+        inode.attributes.lock().clone_from(&attributes);
+        Ok(attributes)
+    }
+
+    fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
+        let content = if change.size_bytes == Some(0) { Content::None } else { Content::All };
+        let upper = copy_up::file(inode, content)?;
+        let below = real::inode_of(&upper)?;
+        {
+            let _changes = below.lock.lock();
+            below.ops.set_attributes(&below, change)?;
+        }
+        if let Some(size) = change.size_bytes {
+            // Mappings were made of this inode's file: what lies behind its end goes out of programs.
+            let first_gone = size.div_ceil(PAGE_SIZE_BYTES as u64);
+            inode.mappings.forget(first_gone, u64::MAX - first_gone, true);
+        }
+        self.attributes(inode).map(|_| ())
+    }
+
+    fn open(&self, inode: &Arc<Inode>, _path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+        match inode.file_type {
+            FileType::Directory => {
+                self.check_below(Access::READ)?;
+                Ok(Arc::new(MergedDirectory::new()))
+            }
+            FileType::Regular => Ok(Arc::new(OverlayFile::open(inode, flags)?)),
+            FileType::Fifo => pipe::open_fifo(inode, flags),
+            _ => Err(Errno::NXIO),
+        }
+    }
+
+    fn pages(&self, _inode: &Arc<Inode>) -> Option<Arc<dyn PageSource>> {
+        let below = self.real_inode().ok()?;
+        below.ops.pages(&below)
+    }
+
+    fn get_xattr(&self, _inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
+        if self.is_mark(name) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let below = self.real_inode()?;
+        below.ops.get_xattr(&below, name)
+    }
+
+    fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
+        if self.is_mark(name) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let upper = copy_up::file(inode, Content::All)?;
+        real::set_xattr(&real::inode_of(&upper)?, name, value, flags)
+    }
+
+    fn list_xattrs(&self, _inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
+        let below = self.real_inode()?;
+        let mut names = below.ops.list_xattrs(&below)?;
+        names.retain(|name| !self.is_mark(name));
+        Ok(names)
+    }
+
+    fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
+        if self.is_mark(name) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        // What is not there is not worth a copy.
+        self.get_xattr(inode, name)?;
+        let upper = copy_up::file(inode, Content::All)?;
+        let below = real::inode_of(&upper)?;
+        let _changes = below.lock.lock();
+        below.ops.remove_xattr(&below, name)
+    }
+}
