@@ -4,6 +4,7 @@ mod access;
 mod limits;
 mod moves_and_binds;
 mod namespaces;
+mod overlay;
 mod propagation;
 mod refusals;
 mod slaves;
