@@ -132,7 +132,7 @@ fn test_programs(messages: &str) -> Vec<(String, PathBuf)> {
     programs
 }
 
-/// Runs suites on a kernel. `filter` leaves only the tests whose names contain it.
+/// Runs suites on a kernel. `filter` leaves only the tests whose names contain it, or the suite of that name.
 pub fn run(workspace: &Workspace, kernel: Kernel, suites: &[Suite], filter: Option<&str>, progress: &Progress) -> Result<SuiteReport> {
     let packages = PackageCache::open(workspace)?;
     let kernel_file = kernel.file(workspace, &|text| progress.say(text))?;
@@ -182,7 +182,7 @@ struct Tests<'a> {
 
 impl<'a> Tests<'a> {
     fn of(suite: &'a Suite, filter: Option<&str>) -> Self {
-        let names = suite.tests.iter().filter(|name| filter.is_none_or(|filter| name.contains(filter)));
+        let names = suite.tests.iter().filter(|name| filter.is_none_or(|filter| suite.name == filter || name.contains(filter)));
         Self { suite, names: names.cloned().collect() }
     }
 }
@@ -367,6 +367,7 @@ mod tests {
     fn a_filter_leaves_the_tests_that_contain_it() {
         let suite = suite(&["mounts::bind", "signals::mask"]);
         assert_eq!(Tests::of(&suite, Some("mount")).names.len(), 1);
+        assert_eq!(Tests::of(&suite, Some(&suite.name)).names.len(), 2);
         assert_eq!(Tests::of(&suite, None).names.len(), 2);
     }
 

@@ -12,6 +12,7 @@ pub mod eventfd;
 pub mod fd_table;
 pub mod file;
 pub mod generated;
+pub mod handle;
 pub mod initramfs;
 pub mod inode;
 pub mod inotify;

@@ -10,6 +10,7 @@ mod file_control;
 mod file_io;
 mod file_names;
 mod futex;
+mod handle;
 mod lock;
 mod memory;
 mod mount;
@@ -60,6 +61,7 @@ const FAMILIES: &[&[Entry]] = &[
     file_io::TABLE,
     file_names::TABLE,
     futex::TABLE,
+    handle::TABLE,
     lock::TABLE,
     memory::TABLE,
     mount::TABLE,
