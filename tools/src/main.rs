@@ -91,7 +91,7 @@ enum Task {
         /// Which kernels.
         #[arg(long, default_value = "graft")]
         kernel: Kernels,
-        /// Only tests whose names contain this, or a whole suite, as in `abi-signals`.
+        /// Only tests whose names contain this, or whole suites, as in `abi-signals`.
         #[arg(long)]
         filter: Option<String>,
         /// Show the guest's console.

@@ -132,7 +132,7 @@ fn test_programs(messages: &str) -> Vec<(String, PathBuf)> {
     programs
 }
 
-/// Runs suites on a kernel. `filter` leaves only the tests whose names contain it, or the suite of that name.
+/// Runs suites on a kernel. `filter` leaves only the tests whose names contain it, or whole suites whose names begin with it.
 pub fn run(workspace: &Workspace, kernel: Kernel, suites: &[Suite], filter: Option<&str>, progress: &Progress) -> Result<SuiteReport> {
     let packages = PackageCache::open(workspace)?;
     let kernel_file = kernel.file(workspace, &|text| progress.say(text))?;
@@ -182,7 +182,10 @@ struct Tests<'a> {
 
 impl<'a> Tests<'a> {
     fn of(suite: &'a Suite, filter: Option<&str>) -> Self {
-        let names = suite.tests.iter().filter(|name| filter.is_none_or(|filter| suite.name == filter || name.contains(filter)));
+        let names = suite
+            .tests
+            .iter()
+            .filter(|name| filter.is_none_or(|filter| name.contains(filter) || filter.contains('-') && suite.name.starts_with(filter)));
         Self { suite, names: names.cloned().collect() }
     }
 }

@@ -127,6 +127,8 @@ fn child_view(request: &CloneRequest, parent: &Thread, credentials: &Arc<Credent
     let fs = if request.has(sys::CLONE_FS) { parent.fs() } else { parent.fs().duplicate() };
     let wanted = request.flags as u32 & NEW_NAMESPACES & !sys::CLONE_NEWUSER;
     let namespaces = if wanted == 0 { old } else { unshare::copy_namespaces(&old, wanted, credentials, &fs, parent)? };
+    // Who shares the memory shares what clocks show in it, until its exec.
+    let namespaces = if request.has(sys::CLONE_VM) { namespaces } else { namespaces.with_time_entered() };
     Ok((namespaces, fs))
 }
 

@@ -2,7 +2,9 @@
 
 use crate::sync::{Once, SpinLock};
 use crate::task::UserNamespace;
+use crate::task::namespace_count::NamespaceCount;
 use crate::task::pid::PidNamespace;
+use crate::task::time_namespace::TimeNamespace;
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as sys;
@@ -88,7 +90,9 @@ pub struct Namespaces {
     /// The root of the cgroup view.
     pub cgroup: Arc<PlainNamespace>,
     /// Clock offsets.
-    pub time: Arc<PlainNamespace>,
+    pub time: Arc<TimeNamespace>,
+    /// Where children are made; a thread enters it with its next exec.
+    pub time_for_children: Arc<TimeNamespace>,
     /// Where children are made; the thread's own is that of its pid.
     pub pid_for_children: Arc<PidNamespace>,
 }
@@ -96,16 +100,26 @@ pub struct Namespaces {
 impl Namespaces {
     /// Those of the first process, around the boot's mount namespace.
     pub fn initial(mount: Arc<MountNamespace>) -> Arc<Self> {
-        let plain = |kind| Arc::new(PlainNamespace::new(kind, UserNamespace::initial(), true));
+        let plain = |kind| Arc::new(PlainNamespace::new(kind, UserNamespace::initial(), None));
         Arc::new(Self {
             mount,
             uts: UtsNamespace::initial(),
             ipc: plain(Kind::Ipc),
             network: plain(Kind::Network),
             cgroup: plain(Kind::Cgroup),
-            time: plain(Kind::Time),
+            time: TimeNamespace::initial(),
+            time_for_children: TimeNamespace::initial(),
             pid_for_children: PidNamespace::initial(),
         })
+    }
+
+    /// As [`Self::time_for_children`] for a process that begins or execs: it is in that namespace now.
+    pub(in crate::task) fn with_time_entered(self: &Arc<Self>) -> Arc<Self> {
+        if Arc::ptr_eq(&self.time, &self.time_for_children) {
+            return self.clone();
+        }
+        self.time_for_children.freeze();
+        Arc::new(Self { time: self.time_for_children.clone(), ..Self::clone(self) })
     }
 }
 
@@ -133,12 +147,13 @@ pub struct PlainNamespace {
     pub owner: Arc<UserNamespace>,
     /// For `/proc/PID/ns/…`.
     pub inode_number: u64,
+    _count: Option<NamespaceCount>,
 }
 
 impl PlainNamespace {
-    /// A fresh one, empty.
-    pub fn new(kind: Kind, owner: Arc<UserNamespace>, initial: bool) -> Self {
-        Self { kind, owner, inode_number: next_inode_number(kind, initial) }
+    /// A fresh one, empty. The initial one alone counts for nobody.
+    pub fn new(kind: Kind, owner: Arc<UserNamespace>, count: Option<NamespaceCount>) -> Self {
+        Self { kind, owner, inode_number: next_inode_number(kind, count.is_none()), _count: count }
     }
 }
 
@@ -150,6 +165,7 @@ pub struct UtsNamespace {
     pub inode_number: u64,
     /// Host name, then NIS domain name, at most 64 bytes each.
     pub names: SpinLock<UtsNames>,
+    _count: Option<NamespaceCount>,
 }
 
 /// See [`UtsNamespace`].
@@ -170,15 +186,16 @@ impl UtsNamespace {
                 owner: UserNamespace::initial(),
                 inode_number: next_inode_number(Kind::Uts, true),
                 names: SpinLock::new(UtsNames { host: b"(none)".to_vec(), domain: b"(none)".to_vec() }),
+                _count: None,
             })
         };
         INITIAL_UTS.call_once(make).clone()
     }
 
     /// A copy with the same names.
-    pub fn copy(&self, owner: Arc<UserNamespace>) -> Arc<Self> {
+    pub fn copy(&self, owner: Arc<UserNamespace>, count: NamespaceCount) -> Arc<Self> {
         let names = SpinLock::new(self.names.lock().clone());
-        Arc::new(Self { owner, inode_number: next_inode_number(Kind::Uts, false), names })
+        Arc::new(Self { owner, inode_number: next_inode_number(Kind::Uts, false), names, _count: Some(count) })
     }
 }
 
@@ -190,6 +207,7 @@ pub enum NamespaceHandle {
     Uts(Arc<UtsNamespace>),
     User(Arc<UserNamespace>),
     Pid(Arc<PidNamespace>),
+    Time(Arc<TimeNamespace>),
     /// The kinds without content.
     Plain(Arc<PlainNamespace>),
 }
@@ -202,6 +220,7 @@ impl NamespaceHandle {
             Self::Uts(_) => Kind::Uts,
             Self::User(_) => Kind::User,
             Self::Pid(_) => Kind::Pid,
+            Self::Time(_) => Kind::Time,
             Self::Plain(namespace) => namespace.kind,
         }
     }
@@ -213,6 +232,7 @@ impl NamespaceHandle {
             Self::Uts(namespace) => namespace.inode_number,
             Self::User(namespace) => namespace.inode_number,
             Self::Pid(namespace) => namespace.inode_number,
+            Self::Time(namespace) => namespace.inode_number,
             Self::Plain(namespace) => namespace.inode_number,
         }
     }
@@ -224,6 +244,7 @@ impl NamespaceHandle {
             Self::Uts(namespace) => namespace.owner.clone(),
             Self::User(namespace) => return namespace.parent.clone(),
             Self::Pid(namespace) => namespace.owner.clone(),
+            Self::Time(namespace) => namespace.owner.clone(),
             Self::Plain(namespace) => namespace.owner.clone(),
         })
     }

@@ -278,7 +278,7 @@ impl Thread {
             Kind::Ipc => plain(|all| &all.ipc),
             Kind::Network => plain(|all| &all.network),
             Kind::Cgroup => plain(|all| &all.cgroup),
-            Kind::Time => plain(|all| &all.time),
+            Kind::Time => self.try_namespaces().map(|all| NamespaceHandle::Time(all.time.clone())),
         }
     }
 

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod memory;
 pub mod mount_api;
 pub mod mountinfo;
+pub mod namespace;
 pub mod raw;
 pub mod signal;
 pub mod tty;

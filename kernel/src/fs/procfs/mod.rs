@@ -9,6 +9,7 @@ mod descriptors;
 mod links;
 mod memory;
 mod mounts;
+mod namespaces;
 mod net;
 mod process;
 mod processor;
@@ -19,7 +20,7 @@ pub mod sysctl;
 mod system;
 mod system_memory;
 mod threads;
-pub(in crate::fs) mod user_limits;
+pub(crate) mod user_limits;
 
 use crate::errno::{Errno, Result};
 use crate::fs::generated::make_inode;

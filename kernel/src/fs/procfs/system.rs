@@ -10,6 +10,7 @@ use crate::task::accounting::TICK_NS;
 use crate::task::accounting::Usage;
 use crate::task::load;
 use crate::task::pid::PidNamespace;
+use crate::task::time_namespace::{self, OffsetClock};
 use crate::task::uts::{OS_RELEASE, OS_VERSION};
 use crate::task::{scheduler, views};
 use crate::time::clock;
@@ -44,7 +45,7 @@ pub(super) fn cmdline(_file: &OpenFile, text: &mut Text) -> Result<()> {
 
 pub(super) fn uptime(_file: &OpenFile, text: &mut Text) -> Result<()> {
     let hundredths = |ns: u64| (ns / NANOSECONDS_PER_SECOND, ns % NANOSECONDS_PER_SECOND / TICK_NS);
-    let (up, up_rest) = hundredths(clock::monotonic_ns());
+    let (up, up_rest) = hundredths(time_namespace::shown_ns(OffsetClock::BootTime, clock::monotonic_ns()));
     let (idle, idle_rest) = hundredths(scheduler::idle_ns());
     put_line!(text, "{up}.{up_rest:02} {idle}.{idle_rest:02}");
     Ok(())
@@ -71,7 +72,7 @@ pub(super) fn stat(_file: &OpenFile, text: &mut Text) -> Result<()> {
     let (serial, timer) = (interrupts::count(interrupts::SERIAL_VECTOR), interrupts::count(interrupts::TIMER_VECTOR));
     put_line!(text, "intr {} 0 0 0 0 {serial}", serial + timer);
     put_line!(text, "ctxt {}", scheduler::switches());
-    let boot_ns = clock::realtime_ns() - i128::from(clock::monotonic_ns());
+    let boot_ns = clock::realtime_ns() - i128::from(time_namespace::shown_ns(OffsetClock::BootTime, clock::monotonic_ns()));
     put_line!(text, "btime {}", boot_ns / i128::from(NANOSECONDS_PER_SECOND));
     put_line!(text, "processes {}", views::forks());
     put_line!(text, "procs_running {}\nprocs_blocked 0", scheduler::runnable_threads());
