@@ -26,6 +26,7 @@ pub mod names;
 pub mod nsfs;
 pub mod open;
 pub mod options;
+pub mod owner;
 pub mod path;
 pub mod permission;
 pub mod pipe;

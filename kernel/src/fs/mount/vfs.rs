@@ -74,7 +74,8 @@ impl graft::Vfs for KernelVfs {
     }
 
     fn filesystem_key(&self, superblock: &Self::Superblock) -> u64 {
-        core::ptr::from_ref(superblock.superblock().file_system).addr() as u64
+        // Not the address of the type's value: that has no size, and may share its address with others.
+        superblock.superblock().file_system.name().as_ptr().addr() as u64
     }
 
     fn device(&self, superblock: &Self::Superblock) -> Device {
