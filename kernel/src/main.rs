@@ -8,6 +8,7 @@ mod arch;
 mod dev;
 mod errno;
 mod fs;
+mod keys;
 mod mm;
 mod sync;
 mod syscall;

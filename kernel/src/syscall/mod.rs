@@ -11,6 +11,7 @@ mod file_io;
 mod file_names;
 mod futex;
 mod handle;
+mod keys;
 mod lock;
 mod memory;
 mod mount;
@@ -62,6 +63,7 @@ const FAMILIES: &[&[Entry]] = &[
     file_names::TABLE,
     futex::TABLE,
     handle::TABLE,
+    keys::TABLE,
     lock::TABLE,
     memory::TABLE,
     mount::TABLE,

@@ -113,7 +113,12 @@ pub fn max_threads() -> u64 {
 }
 
 fn child_credentials(request: &CloneRequest, parent: &Thread) -> Result<Arc<Credentials>> {
-    let credentials = parent.credentials();
+    let mut credentials = parent.credentials();
+    let keyrings = &credentials.keyrings;
+    if keyrings.thread.is_some() || keyrings.process.is_some() {
+        let keyrings = keyrings.for_child(request.has(sys::CLONE_THREAD));
+        credentials = Arc::new(Credentials { keyrings, ..Credentials::clone(&credentials) });
+    }
     if !request.has(sys::CLONE_NEWUSER) {
         return Ok(credentials);
     }

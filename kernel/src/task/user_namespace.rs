@@ -1,6 +1,7 @@
 //! User namespaces (`user_namespaces(7)`): id maps, owners, the tree of parents.
 
 use crate::errno::{Errno, Result};
+use crate::keys::UserKeyrings;
 use crate::sync::{Once, SpinLock};
 use crate::task::namespace_count::{Counts, NamespaceCount};
 use crate::task::namespaces::{Kind, next_inode_number};
@@ -68,6 +69,8 @@ pub struct UserNamespace {
     maps: SpinLock<Maps>,
     /// Namespaces of its users.
     pub(in crate::task) counts: Counts,
+    /// Keyrings of its users.
+    pub user_keyrings: UserKeyrings,
     _count: Option<NamespaceCount>,
 }
 
@@ -86,6 +89,7 @@ impl UserNamespace {
                 maker_had_setfcap: true,
                 maps: SpinLock::new(Maps { users: identity(), groups: identity(), projects: identity(), setgroups_allowed: true }),
                 counts: Counts::new(),
+                user_keyrings: UserKeyrings::default(),
                 _count: None,
             })
         };
@@ -112,6 +116,7 @@ impl UserNamespace {
             maker_had_setfcap: maker.effective.contains(Capabilities::SETFCAP),
             maps: SpinLock::new(Maps { users: Vec::new(), groups: Vec::new(), projects: Vec::new(), setgroups_allowed }),
             counts: Counts::new(),
+            user_keyrings: UserKeyrings::default(),
             _count: Some(count),
         }))
     }

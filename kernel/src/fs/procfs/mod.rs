@@ -16,7 +16,7 @@ mod processor;
 mod root;
 mod smaps;
 mod status;
-pub mod sysctl;
+pub(crate) mod sysctl;
 mod system;
 mod system_memory;
 mod threads;

@@ -178,12 +178,6 @@ pub(super) fn execdomains(_file: &OpenFile, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
-/// Users of keys: root, without any.
-pub(super) fn key_users(_file: &OpenFile, text: &mut Text) -> Result<()> {
-    put_line!(text, "    0:     0 0/0 0/1000000 0/25000000");
-    Ok(())
-}
-
 fn tty_drivers(_file: &OpenFile, text: &mut Text) -> Result<()> {
     put_line!(text, "/dev/tty             /dev/tty        5       0 system:/dev/tty");
     put_line!(text, "/dev/console         /dev/console    5       1 system:console");

@@ -8,6 +8,7 @@ use crate::fs::devpts;
 use crate::fs::generated::{Entry, Text, Variable};
 use crate::fs::procfs::status::parse_number;
 use crate::fs::procfs::user_limits;
+use crate::keys::quota;
 use crate::put_line;
 use crate::sync::Once;
 use crate::task::namespaces::UtsNames;
@@ -69,10 +70,10 @@ pub(super) static ENTRIES: &[Entry] = &[
 
 static KEYS: &[Entry] = &[
     Entry::variable("gc_delay", &Fixed("300")),
-    Entry::variable("maxbytes", &Fixed("20000")),
-    Entry::variable("maxkeys", &Fixed("200")),
-    Entry::variable("root_maxbytes", &Fixed("25000000")),
-    Entry::variable("root_maxkeys", &Fixed("1000000")),
+    Entry::variable("maxbytes", &quota::MAX_BYTES),
+    Entry::variable("maxkeys", &quota::MAX_KEYS),
+    Entry::variable("root_maxbytes", &quota::ROOT_MAX_BYTES),
+    Entry::variable("root_maxkeys", &quota::ROOT_MAX_KEYS),
 ];
 
 static PTY: &[Entry] = &[
