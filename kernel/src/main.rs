@@ -9,6 +9,7 @@ mod bpf;
 mod dev;
 mod errno;
 mod fs;
+mod keys;
 mod mm;
 mod net;
 mod sync;

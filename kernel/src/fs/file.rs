@@ -5,6 +5,7 @@ use crate::fs::inotify::{self, Mask};
 use crate::fs::{FileType, Inode, Path, PollEvents, PollTable, lock, mount};
 use crate::mm::IoBuffer;
 use crate::mm::address_space::{MappedFile, Mappings, PageSource};
+use crate::sync::SpinLock;
 use crate::task::signal::{self, Signal, SignalInfo};
 use crate::task::{Credentials, SleepMutex};
 use alloc::{sync::Arc, vec::Vec};
@@ -73,7 +74,7 @@ pub struct OpenFile {
     /// What reads, writes, seeks…
     pub ops: Arc<dyn FileOps>,
     /// The owner for SIGIO (`F_SETOWN`), not delivered unless `O_ASYNC`.
-    pub owner: AtomicU32,
+    pub owner: SpinLock<Option<super::owner::Owner>>,
     /// The signal for it instead of SIGIO (`F_SETSIG`); 0 for SIGIO.
     pub signal: AtomicU32,
     /// Write access on the mount is held (M6).
@@ -103,7 +104,7 @@ impl OpenFile {
             position: SleepMutex::new(0),
             credentials,
             ops,
-            owner: AtomicU32::new(0),
+            owner: SpinLock::new(None),
             signal: AtomicU32::new(0),
             holds_write_access,
         }

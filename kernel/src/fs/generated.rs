@@ -194,22 +194,24 @@ pub struct Entry {
     pub mode: u32,
     /// What it is.
     pub kind: Kind,
+    /// Where [`Policy::Fixed`] holds: who has the owner's bits besides root.
+    governor: Option<fn(&Credentials) -> bool>,
 }
 
 impl Entry {
     /// A directory for everybody.
     pub const fn directory(name: &'static str, entries: &'static [Entry]) -> Self {
-        Self { name, mode: 0o555, kind: Kind::Directory(entries) }
+        Self { name, mode: 0o555, kind: Kind::Directory(entries), governor: None }
     }
 
     /// A directory for others to mount on.
     pub const fn mount_point(name: &'static str) -> Self {
-        Self { name, mode: 0o555, kind: Kind::MountPoint }
+        Self { name, mode: 0o555, kind: Kind::MountPoint, governor: None }
     }
 
     /// A file that everybody may read.
     pub const fn file(name: &'static str, read: fn(&OpenFile, &mut Text) -> Result<()>) -> Self {
-        Self { name, mode: 0o444, kind: Kind::File(read) }
+        Self { name, mode: 0o444, kind: Kind::File(read), governor: None }
     }
 
     /// A file that the owner may write, too.
@@ -218,32 +220,37 @@ impl Entry {
         read: fn(&OpenFile, &mut Text) -> Result<()>,
         write: fn(&OpenFile, &[u8]) -> Result<()>,
     ) -> Self {
-        Self { name, mode: 0o644, kind: Kind::Writable(read, write) }
+        Self { name, mode: 0o644, kind: Kind::Writable(read, write), governor: None }
     }
 
     /// A value that the owner may change.
     pub const fn variable(name: &'static str, variable: &'static dyn Variable) -> Self {
-        Self { name, mode: 0o644, kind: Kind::Variable(variable) }
+        Self { name, mode: 0o644, kind: Kind::Variable(variable), governor: None }
     }
 
     /// A symbolic link.
     pub const fn link(name: &'static str, target: &'static str) -> Self {
-        Self { name, mode: 0o777, kind: Kind::Link(target) }
+        Self { name, mode: 0o777, kind: Kind::Link(target), governor: None }
     }
 
     /// A directory that makes its entries itself.
     pub const fn made(name: &'static str, make: fn() -> Arc<dyn InodeOps>) -> Self {
-        Self { name, mode: 0o555, kind: Kind::Made(make) }
+        Self { name, mode: 0o555, kind: Kind::Made(make), governor: None }
     }
 
     /// A file for root that is opened by a function of its own.
     pub const fn opened(name: &'static str, open: fn(OpenFlags) -> Result<Arc<dyn FileOps>>) -> Self {
-        Self { name, mode: 0o400, kind: Kind::Opened(open) }
+        Self { name, mode: 0o400, kind: Kind::Opened(open), governor: None }
     }
 
     /// The same with other permission bits.
     pub const fn with_mode(self, mode: u32) -> Self {
         Self { mode, ..self }
+    }
+
+    /// The same, with the owner's bits for whom `governor` names, as values of a namespace have it.
+    pub const fn governed_by(self, governor: fn(&Credentials) -> bool) -> Self {
+        Self { governor: Some(governor), ..self }
     }
 
     /// What `stat` shows.
@@ -308,13 +315,19 @@ fn change_by_policy(policy: Policy, inode: &Arc<Inode>, change: &AttributeChange
 }
 
 /// The check of [`Policy::Fixed`]: root's ids give root's bits, and no capability more.
-fn permission_by_policy(policy: Policy, inode: &Inode, credentials: &Credentials, mask: u32) -> Option<Result<()>> {
+fn permission_by_policy(
+    policy: Policy,
+    governor: Option<fn(&Credentials) -> bool>,
+    inode: &Inode,
+    credentials: &Credentials,
+    mask: u32,
+) -> Option<Result<()>> {
     if policy != Policy::Fixed {
         return None;
     }
     let mode = inode.attributes.lock().mode;
     let bits = match () {
-        () if credentials.effective_uid == 0 => mode >> 6,
+        () if credentials.effective_uid == 0 || governor.is_some_and(|governs| governs(credentials)) => mode >> 6,
         () if credentials.in_effective_group(0) => mode >> 3,
         () => mode,
     };
@@ -342,7 +355,7 @@ impl InodeOps for TableDirectory {
     }
 
     fn permission(&self, inode: &Inode, credentials: &Credentials, mask: u32) -> Option<Result<()>> {
-        permission_by_policy(self.policy, inode, credentials, mask)
+        permission_by_policy(self.policy, None, inode, credentials, mask)
     }
 
     fn open(&self, _inode: &Arc<Inode>, _path: &Path, _flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
@@ -427,7 +440,7 @@ impl InodeOps for TableFile {
     }
 
     fn permission(&self, inode: &Inode, credentials: &Credentials, mask: u32) -> Option<Result<()>> {
-        permission_by_policy(self.policy, inode, credentials, mask)
+        permission_by_policy(self.policy, self.entry.governor, inode, credentials, mask)
     }
 
     fn open(&self, _inode: &Arc<Inode>, _path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {

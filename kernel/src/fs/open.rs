@@ -86,6 +86,13 @@ pub fn open_from(start: walk::Start, name: &[u8], how: OpenHow) -> Result<Arc<Op
     open_walked(walk, how)
 }
 
+/// Opens a place that was found without a name (`open_by_handle_at(2)`): permissions are checked as for a name that leads there.
+pub fn open_unnamed_place(place: Path, how: OpenHow) -> Result<Arc<OpenFile>> {
+    let credentials = crate::task::current().credentials();
+    let start = walk::Start { root: place.clone(), directory: place, credentials };
+    open_walked(Walk::begin(start, b"", Resolve::empty(), true)?, how.checked()?)
+}
+
 fn open_walked(mut walk: Walk, how: OpenHow) -> Result<Arc<OpenFile>> {
     let follows = !how.flags.contains(OpenFlags::NOFOLLOW);
     if how.flags.contains(OpenFlags::TMPFILE) {

@@ -1,6 +1,7 @@
 //! Filesystem types and instances.
 
 use crate::errno::{Errno, Result};
+use crate::fs::handle::FileHandle;
 use crate::fs::{Dentry, Inode};
 use crate::sync::SpinLock;
 use crate::task::{Credentials, SleepMutex, UserNamespace};
@@ -318,6 +319,17 @@ pub trait SuperBlockOps: Any + Send + Sync {
     /// Like [`Self::dentry_name`], for ROOT in mountinfo alone: where that depends on who looks.
     fn shown_root(&self, dentry: &Dentry) -> Option<Vec<u8>> {
         self.dentry_name(dentry)
+    }
+
+    /// The handle of a file, by which [`Self::decode_handle`] finds it again (`name_to_handle_at(2)`). `None`: the filesystem has none.
+    fn encode_handle(&self, inode: &Arc<Inode>) -> Option<FileHandle> {
+        None
+    }
+
+    /// The file of a handle that [`Self::encode_handle`] once made, or that a program made up: in its place in the tree, or as a dentry
+    /// without a parent. `ESTALE` if there is no such file.
+    fn decode_handle(&self, superblock: &Arc<SuperBlock>, handle: &FileHandle) -> Result<Arc<Dentry>> {
+        Err(Errno::STALE)
     }
 
     /// `umount -f` (U3).

@@ -8,6 +8,7 @@ use crate::fs::{FileOps, OpenFile, OpenFlags, PollEvents, PollTable, internal};
 use crate::mm::IoBuffer;
 use crate::sync::SpinLock;
 use crate::task::WaitQueue;
+use crate::task::time_namespace::{self, OffsetClock};
 use crate::task::wait_queue::WaitMode;
 use crate::time::{clock, timer};
 use alloc::sync::{Arc, Weak};
@@ -162,6 +163,10 @@ impl TimerFd {
         }
     }
 
+    fn offset_clock(&self) -> OffsetClock {
+        if self.clock_id == linux_raw_sys::general::CLOCK_MONOTONIC { OffsetClock::Monotonic } else { OffsetClock::BootTime }
+    }
+
     /// `timerfd_gettime(2)`.
     pub fn setting(&self) -> Setting {
         let now_ns = clock::monotonic_ns();
@@ -184,7 +189,7 @@ impl TimerFd {
             (state.next_ns, state.next_real_ns) = match (setting.value_ns, meaning.absolute, self.clock) {
                 (0, ..) => (None, None),
                 (value_ns, false, _) => (Some(now_ns.saturating_add(value_ns)), None),
-                (value_ns, true, Clock::Monotonic) => (Some(value_ns), None),
+                (value_ns, true, Clock::Monotonic) => (Some(time_namespace::deadline(self.offset_clock(), value_ns).0), None),
                 (value_ns, true, Clock::Real) => {
                     let real_ns = i128::from(value_ns);
                     (Some(clock::realtime_to_monotonic_ns(real_ns)), Some(real_ns))

@@ -4,6 +4,7 @@ use super::settings::Settings;
 use super::{Event, Loopback, inet, netlink};
 use crate::errno::{Errno, Result};
 use crate::sync::{Once, SpinLock};
+use crate::task::namespace_count::NamespaceCount;
 use crate::task::namespaces::{Kind, next_inode_number};
 use crate::task::{Capabilities, UserNamespace, current};
 use alloc::sync::Arc;
@@ -28,6 +29,7 @@ pub struct NetworkNamespace {
     pub inet: inet::Tables,
     /// Netlink sockets.
     pub netlink: netlink::Ports,
+    _count: Option<NamespaceCount>,
 }
 
 static INITIAL: Once<Arc<NetworkNamespace>> = Once::new();
@@ -35,15 +37,16 @@ static INITIAL: Once<Arc<NetworkNamespace>> = Once::new();
 impl NetworkNamespace {
     /// The one that the kernel booted with.
     pub fn initial() -> Arc<Self> {
-        INITIAL.call_once(|| Self::make(UserNamespace::initial(), true)).clone()
+        INITIAL.call_once(|| Self::make(UserNamespace::initial(), None)).clone()
     }
 
     /// A fresh one: its loopback is down.
-    pub fn new(owner: Arc<UserNamespace>) -> Arc<Self> {
-        Self::make(owner, false)
+    pub fn new(owner: Arc<UserNamespace>, count: NamespaceCount) -> Arc<Self> {
+        Self::make(owner, Some(count))
     }
 
-    fn make(owner: Arc<UserNamespace>, is_initial: bool) -> Arc<Self> {
+    fn make(owner: Arc<UserNamespace>, count: Option<NamespaceCount>) -> Arc<Self> {
+        let is_initial = count.is_none();
         static NEXT_COOKIE: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
             owner,
@@ -54,6 +57,7 @@ impl NetworkNamespace {
             settings: Settings::default(),
             inet: inet::Tables::default(),
             netlink: netlink::Ports::default(),
+            _count: count,
         })
     }
 

@@ -3,6 +3,7 @@
 use super::file_io::file;
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
+use crate::fs::owner::{Owner, OwnerKind};
 use crate::fs::{FileType, OpenFile, OpenFlags, io, permission, pipe, seals};
 use crate::mm::UserPointer;
 use crate::task::current;
@@ -35,25 +36,36 @@ fn fcntl(arguments: &Arguments) -> Result<u64> {
     }
     match command {
         sys::F_SETFL => set_status(&file, argument as u32).map(|()| 0),
-        sys::F_GETOWN => Ok(i64::from(file.owner.load(Ordering::Relaxed) as i32) as u64),
+        sys::F_GETOWN => {
+            let owner = file.owner.lock().clone();
+            let number = owner.as_ref().map_or(0, Owner::number);
+            let is_group = owner.is_some_and(|owner| owner.kind() == OwnerKind::Group);
+            Ok(i64::from(if is_group { -number } else { number }) as u64)
+        }
         sys::F_SETOWN => {
-            file.owner.store(argument as u32, Ordering::Relaxed);
-            Ok(0)
+            let number = argument as i32;
+            let kind = if number < 0 { OwnerKind::Group } else { OwnerKind::Process };
+            set_owner(&file, kind, number.checked_abs().ok_or(Errno::INVAL)?)
         }
         sys::F_SETOWN_EX => {
             let [kind, id] = UserPointer::<[i32; 2]>::new(argument).read()?;
-            let owner = match kind as u32 {
-                sys::F_OWNER_TID | sys::F_OWNER_PID => id,
-                sys::F_OWNER_PGRP => id.checked_neg().ok_or(Errno::INVAL)?,
+            let kind = match kind as u32 {
+                sys::F_OWNER_TID => OwnerKind::Thread,
+                sys::F_OWNER_PID => OwnerKind::Process,
+                sys::F_OWNER_PGRP => OwnerKind::Group,
                 _ => return Err(Errno::INVAL),
             };
-            file.owner.store(owner as u32, Ordering::Relaxed);
-            Ok(0)
+            set_owner(&file, kind, id)
         }
         sys::F_GETOWN_EX => {
-            let owner = file.owner.load(Ordering::Relaxed) as i32;
-            let kind = if owner < 0 { sys::F_OWNER_PGRP } else { sys::F_OWNER_PID };
-            UserPointer::<[i32; 2]>::new(argument).write([kind as i32, owner.saturating_abs()]).map(|()| 0)
+            let owner = file.owner.lock().clone();
+            let kind = match owner.as_ref().map(Owner::kind) {
+                None | Some(OwnerKind::Thread) => sys::F_OWNER_TID,
+                Some(OwnerKind::Process) => sys::F_OWNER_PID,
+                Some(OwnerKind::Group) => sys::F_OWNER_PGRP,
+            };
+            let number = owner.as_ref().map_or(0, Owner::number);
+            UserPointer::<[i32; 2]>::new(argument).write([kind as i32, number]).map(|()| 0)
         }
         sys::F_GETSIG => Ok(u64::from(file.signal.load(Ordering::Relaxed))),
         sys::F_SETSIG if argument <= MAX_SIGNAL => {
@@ -69,6 +81,13 @@ fn fcntl(arguments: &Arguments) -> Result<u64> {
         sys::F_GET_SEALS => seals::get(&file).map(u64::from),
         _ => Err(Errno::INVAL),
     }
+}
+
+fn set_owner(file: &OpenFile, kind: OwnerKind, number: i32) -> Result<u64> {
+    let owner = Owner::from_number(kind, number)?;
+    let old = core::mem::replace(&mut *file.owner.lock(), owner);
+    drop(old);
+    Ok(0)
 }
 
 fn duplicate(fd: i32, minimum: u64, close_on_exec: bool) -> Result<u64> {

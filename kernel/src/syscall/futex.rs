@@ -4,6 +4,7 @@ use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
 use crate::mm::user::UserPointer;
 use crate::task::futex::{self, MATCH_ANY, priority, robust};
+use crate::task::time_namespace::{self, OffsetClock};
 use crate::task::{Deadline, current};
 use crate::time::clock;
 use linux_raw_sys::general as sys;
@@ -46,7 +47,10 @@ fn deadline(address: u64, realtime: bool) -> Result<Option<Deadline>> {
         return Ok(None);
     }
     let time_ns = super::time::read_timespec(address)?;
-    Ok(Some(Deadline(if realtime { clock::realtime_to_monotonic_ns(i128::from(time_ns)) } else { time_ns })))
+    Ok(Some(match realtime {
+        true => Deadline(clock::realtime_to_monotonic_ns(i128::from(time_ns))),
+        false => time_namespace::deadline(OffsetClock::Monotonic, time_ns),
+    }))
 }
 
 fn sys_set_robust_list(&[head, len_bytes, ..]: &Arguments) -> Result<u64> {

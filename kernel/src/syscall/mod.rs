@@ -11,6 +11,8 @@ mod file_control;
 mod file_io;
 mod file_names;
 mod futex;
+mod handle;
+mod keys;
 mod lock;
 mod memory;
 mod mount;
@@ -63,6 +65,8 @@ const FAMILIES: &[&[Entry]] = &[
     file_io::TABLE,
     file_names::TABLE,
     futex::TABLE,
+    handle::TABLE,
+    keys::TABLE,
     lock::TABLE,
     memory::TABLE,
     mount::TABLE,

@@ -7,6 +7,7 @@ use crate::errno::{Errno, Result};
 use crate::mm::user;
 use crate::mm::{PAGE_SIZE_BYTES, USER_END, frame};
 use crate::task::pid::PidNamespace;
+use crate::task::time_namespace::{self, OffsetClock};
 use crate::task::wait_queue::WaitMode;
 use crate::task::{Capabilities, current, load, uts};
 use crate::time::clock::{self, NS_PER_SECOND};
@@ -50,7 +51,7 @@ fn sys_sysinfo(&[address, ..]: &Arguments) -> Result<u64> {
     // Fields of `struct sysinfo` on 64 bits: uptime, 3 loads, 6 sizes in bytes, processes, 2 sizes of high memory, the unit.
     let mut bytes = [0u8; size_of::<sysinfo>()];
     let words = [
-        clock::monotonic_ns().div_ceil(NS_PER_SECOND),
+        time_namespace::shown_ns(OffsetClock::BootTime, clock::monotonic_ns()).div_ceil(NS_PER_SECOND),
         loads[0],
         loads[1],
         loads[2],

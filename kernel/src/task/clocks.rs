@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::mm::user::UserPointer;
+use crate::task::time_namespace::{self, OffsetClock};
 use crate::task::wait_queue::{Deadline, WaitMode, WaitQueue};
 use crate::task::{Capabilities, Process, Thread, current, pid, run};
 use crate::time::clock::{self, NS_PER_SECOND};
@@ -26,6 +27,8 @@ pub enum Clock {
         /// `CLOCK_MONOTONIC_RAW`: nobody can sleep by it.
         raw: bool,
     },
+    /// The same with the time that the machine was suspended, which it never is: only a time namespace makes a difference.
+    BootTime,
     /// Processor time of a process.
     Process(Arc<Process>),
     /// Processor time of a thread.
@@ -46,7 +49,8 @@ impl Clock {
         Ok(match number as u32 {
             sys::CLOCK_REALTIME | sys::CLOCK_TAI => Self::Real { coarse: false },
             sys::CLOCK_REALTIME_COARSE => Self::Real { coarse: true },
-            sys::CLOCK_MONOTONIC | sys::CLOCK_BOOTTIME => Self::Monotonic { coarse: false, raw: false },
+            sys::CLOCK_MONOTONIC => Self::Monotonic { coarse: false, raw: false },
+            sys::CLOCK_BOOTTIME => Self::BootTime,
             sys::CLOCK_MONOTONIC_RAW => Self::Monotonic { coarse: false, raw: true },
             sys::CLOCK_MONOTONIC_COARSE => Self::Monotonic { coarse: true, raw: false },
             sys::CLOCK_PROCESS_CPUTIME_ID => Self::Process(current().process.clone()),
@@ -78,13 +82,15 @@ impl Clock {
     /// The time that it shows, in nanoseconds.
     pub fn now_ns(&self) -> i128 {
         let coarse_steps = |time: i128, coarse: bool| if coarse { time - time.rem_euclid(i128::from(COARSE_NS)) } else { time };
+        let shown = |clock| i128::from(time_namespace::shown_ns(clock, clock::monotonic_ns()));
         match self {
             Self::Real { coarse } => coarse_steps(clock::realtime_ns(), *coarse),
-            Self::Monotonic { coarse, .. } => coarse_steps(i128::from(clock::monotonic_ns()), *coarse),
+            Self::Monotonic { coarse, .. } => coarse_steps(shown(OffsetClock::Monotonic), *coarse),
+            Self::BootTime => shown(OffsetClock::BootTime),
             Self::Process(process) => i128::from(process.usage_without_memory().total_ns()),
             Self::Thread(thread) => i128::from(thread.usage().total_ns()),
             Self::Alarm { real: true } => clock::realtime_ns(),
-            Self::Alarm { real: false } => i128::from(clock::monotonic_ns()),
+            Self::Alarm { real: false } => shown(OffsetClock::BootTime),
         }
     }
 
@@ -110,7 +116,8 @@ impl Clock {
     pub fn monotonic_deadline(&self, time_ns: u64) -> Option<Deadline> {
         match self {
             Self::Real { .. } | Self::Alarm { real: true } => Some(Deadline(clock::realtime_to_monotonic_ns(i128::from(time_ns)))),
-            Self::Monotonic { .. } | Self::Alarm { real: false } => Some(Deadline(time_ns)),
+            Self::Monotonic { .. } => Some(time_namespace::deadline(OffsetClock::Monotonic, time_ns)),
+            Self::BootTime | Self::Alarm { real: false } => Some(time_namespace::deadline(OffsetClock::BootTime, time_ns)),
             Self::Process(_) | Self::Thread(_) => None,
         }
     }

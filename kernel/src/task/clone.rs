@@ -125,7 +125,12 @@ pub fn max_threads() -> u64 {
 }
 
 fn child_credentials(request: &CloneRequest, parent: &Thread) -> Result<Arc<Credentials>> {
-    let credentials = parent.credentials();
+    let mut credentials = parent.credentials();
+    let keyrings = &credentials.keyrings;
+    if keyrings.thread.is_some() || keyrings.process.is_some() {
+        let keyrings = keyrings.for_child(request.has(sys::CLONE_THREAD));
+        credentials = Arc::new(Credentials { keyrings, ..Credentials::clone(&credentials) });
+    }
     if !request.has(sys::CLONE_NEWUSER) {
         return Ok(credentials);
     }
@@ -139,6 +144,8 @@ fn child_view(request: &CloneRequest, parent: &Thread, credentials: &Arc<Credent
     let fs = if request.has(sys::CLONE_FS) { parent.fs() } else { parent.fs().duplicate() };
     let wanted = request.flags as u32 & NEW_NAMESPACES & !sys::CLONE_NEWUSER;
     let namespaces = if wanted == 0 { old } else { unshare::copy_namespaces(&old, wanted, credentials, &fs, parent)? };
+    // Who shares the memory shares what clocks show in it, until its exec.
+    let namespaces = if request.has(sys::CLONE_VM) { namespaces } else { namespaces.with_time_entered() };
     Ok((namespaces, fs))
 }
 

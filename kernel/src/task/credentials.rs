@@ -1,5 +1,6 @@
 //! Who a thread acts for: ids and capabilities (`credentials(7)`, `capabilities(7)`).
 
+use crate::keys::CredentialKeyrings;
 use crate::task::UserNamespace;
 use alloc::{sync::Arc, vec::Vec};
 use bitflags::bitflags;
@@ -93,6 +94,7 @@ pub struct Credentials {
     pub securebits: u32,
     pub no_new_privileges: bool,
     pub user_namespace: Arc<UserNamespace>,
+    pub keyrings: CredentialKeyrings,
 }
 
 impl Credentials {
@@ -116,6 +118,7 @@ impl Credentials {
             securebits: 0,
             no_new_privileges: false,
             user_namespace: UserNamespace::initial(),
+            keyrings: CredentialKeyrings::default(),
         }
     }
 

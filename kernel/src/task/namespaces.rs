@@ -4,7 +4,9 @@ use crate::net::NetworkNamespace;
 use crate::sync::{Once, SpinLock};
 use crate::task::UserNamespace;
 use crate::task::cgroup::CgroupNamespace;
+use crate::task::namespace_count::NamespaceCount;
 use crate::task::pid::PidNamespace;
+use crate::task::time_namespace::TimeNamespace;
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as sys;
@@ -90,7 +92,9 @@ pub struct Namespaces {
     /// The root of the cgroup view.
     pub cgroup: Arc<CgroupNamespace>,
     /// Clock offsets.
-    pub time: Arc<PlainNamespace>,
+    pub time: Arc<TimeNamespace>,
+    /// Where children are made; a thread enters it with its next exec.
+    pub time_for_children: Arc<TimeNamespace>,
     /// Where children are made; the thread's own is that of its pid.
     pub pid_for_children: Arc<PidNamespace>,
 }
@@ -98,16 +102,26 @@ pub struct Namespaces {
 impl Namespaces {
     /// Those of the first process, around the boot's mount namespace.
     pub fn initial(mount: Arc<MountNamespace>) -> Arc<Self> {
-        let plain = |kind| Arc::new(PlainNamespace::new(kind, UserNamespace::initial(), true));
+        let plain = |kind| Arc::new(PlainNamespace::new(kind, UserNamespace::initial(), None));
         Arc::new(Self {
             mount,
             uts: UtsNamespace::initial(),
             ipc: plain(Kind::Ipc),
             cgroup: Arc::new(CgroupNamespace::initial()),
             network: NetworkNamespace::initial(),
-            time: plain(Kind::Time),
+            time: TimeNamespace::initial(),
+            time_for_children: TimeNamespace::initial(),
             pid_for_children: PidNamespace::initial(),
         })
+    }
+
+    /// As [`Self::time_for_children`] for a process that begins or execs: it is in that namespace now.
+    pub(in crate::task) fn with_time_entered(self: &Arc<Self>) -> Arc<Self> {
+        if Arc::ptr_eq(&self.time, &self.time_for_children) {
+            return self.clone();
+        }
+        self.time_for_children.freeze();
+        Arc::new(Self { time: self.time_for_children.clone(), ..Self::clone(self) })
     }
 }
 
@@ -135,12 +149,13 @@ pub struct PlainNamespace {
     pub owner: Arc<UserNamespace>,
     /// For `/proc/PID/ns/…`.
     pub inode_number: u64,
+    _count: Option<NamespaceCount>,
 }
 
 impl PlainNamespace {
-    /// A fresh one, empty.
-    pub fn new(kind: Kind, owner: Arc<UserNamespace>, initial: bool) -> Self {
-        Self { kind, owner, inode_number: next_inode_number(kind, initial) }
+    /// A fresh one, empty. The initial one alone counts for nobody.
+    pub fn new(kind: Kind, owner: Arc<UserNamespace>, count: Option<NamespaceCount>) -> Self {
+        Self { kind, owner, inode_number: next_inode_number(kind, count.is_none()), _count: count }
     }
 }
 
@@ -152,6 +167,7 @@ pub struct UtsNamespace {
     pub inode_number: u64,
     /// Host name, then NIS domain name, at most 64 bytes each.
     pub names: SpinLock<UtsNames>,
+    _count: Option<NamespaceCount>,
 }
 
 /// See [`UtsNamespace`].
@@ -172,15 +188,16 @@ impl UtsNamespace {
                 owner: UserNamespace::initial(),
                 inode_number: next_inode_number(Kind::Uts, true),
                 names: SpinLock::new(UtsNames { host: b"(none)".to_vec(), domain: b"(none)".to_vec() }),
+                _count: None,
             })
         };
         INITIAL_UTS.call_once(make).clone()
     }
 
     /// A copy with the same names.
-    pub fn copy(&self, owner: Arc<UserNamespace>) -> Arc<Self> {
+    pub fn copy(&self, owner: Arc<UserNamespace>, count: NamespaceCount) -> Arc<Self> {
         let names = SpinLock::new(self.names.lock().clone());
-        Arc::new(Self { owner, inode_number: next_inode_number(Kind::Uts, false), names })
+        Arc::new(Self { owner, inode_number: next_inode_number(Kind::Uts, false), names, _count: Some(count) })
     }
 }
 
@@ -194,6 +211,7 @@ pub enum NamespaceHandle {
     Pid(Arc<PidNamespace>),
     Cgroup(Arc<CgroupNamespace>),
     Network(Arc<NetworkNamespace>),
+    Time(Arc<TimeNamespace>),
     /// The kinds without content.
     Plain(Arc<PlainNamespace>),
 }
@@ -208,6 +226,7 @@ impl NamespaceHandle {
             Self::Pid(_) => Kind::Pid,
             Self::Cgroup(_) => Kind::Cgroup,
             Self::Network(_) => Kind::Network,
+            Self::Time(_) => Kind::Time,
             Self::Plain(namespace) => namespace.kind,
         }
     }
@@ -221,6 +240,7 @@ impl NamespaceHandle {
             Self::Pid(namespace) => namespace.inode_number,
             Self::Cgroup(namespace) => namespace.inode_number,
             Self::Network(namespace) => namespace.inode_number,
+            Self::Time(namespace) => namespace.inode_number,
             Self::Plain(namespace) => namespace.inode_number,
         }
     }
@@ -234,6 +254,7 @@ impl NamespaceHandle {
             Self::Pid(namespace) => namespace.owner.clone(),
             Self::Cgroup(namespace) => namespace.owner.clone(),
             Self::Network(namespace) => namespace.owner.clone(),
+            Self::Time(namespace) => namespace.owner.clone(),
             Self::Plain(namespace) => namespace.owner.clone(),
         })
     }

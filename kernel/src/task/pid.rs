@@ -5,6 +5,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::sync::{Once, SpinLock};
+use crate::task::namespace_count::NamespaceCount;
 use crate::task::{Process, Thread, UserNamespace, WaitQueue};
 use alloc::{
     collections::BTreeMap,
@@ -44,6 +45,7 @@ pub struct PidNamespace {
     /// For `/proc/PID/ns/pid`.
     pub inode_number: u64,
     numbers: SpinLock<Numbers>,
+    _count: Option<NamespaceCount>,
     /// No new member: its init has exited, `fork` into it gives `ENOMEM`.
     dead: AtomicBool,
     /// Woken when a member is gone, for the init that waits for all others at its end.
@@ -61,19 +63,25 @@ static INITIAL: Once<Arc<PidNamespace>> = Once::new();
 impl PidNamespace {
     /// The one that the kernel booted with.
     pub fn initial() -> Arc<Self> {
-        INITIAL.call_once(|| Arc::new(Self::with(0, None, UserNamespace::initial()))).clone()
+        INITIAL.call_once(|| Arc::new(Self::with(0, None, UserNamespace::initial(), None))).clone()
     }
 
     /// One below `parent`. `ENOSPC` when they nest too deeply.
-    pub fn new_below(parent: &Arc<Self>, owner: Arc<UserNamespace>) -> Result<Arc<Self>> {
-        if parent.level + 1 >= MAX_LEVEL {
+    /// `EINVAL` when the user namespace that is to own it does not lie below that of the parent.
+    pub fn new_below(parent: &Arc<Self>, owner: Arc<UserNamespace>, maker_uid: u32) -> Result<Arc<Self>> {
+        if !owner.is_within(&parent.owner) {
+            return Err(Errno::INVAL);
+        }
+        if parent.level >= MAX_LEVEL {
             return Err(Errno::NOSPC);
         }
-        Ok(Arc::new(Self::with(parent.level + 1, Some(parent.clone()), owner)))
+        let count = NamespaceCount::take(super::namespaces::Kind::Pid, &owner, maker_uid)?;
+        Ok(Arc::new(Self::with(parent.level + 1, Some(parent.clone()), owner, Some(count))))
     }
 
-    fn with(level: usize, parent: Option<Arc<Self>>, owner: Arc<UserNamespace>) -> Self {
+    fn with(level: usize, parent: Option<Arc<Self>>, owner: Arc<UserNamespace>, count: Option<NamespaceCount>) -> Self {
         Self {
+            _count: count,
             level,
             parent,
             owner,
@@ -136,6 +144,11 @@ impl PidNamespace {
     /// The number given out last (`/proc/loadavg`).
     pub fn last_number(&self) -> u32 {
         self.numbers.lock().last
+    }
+
+    /// The next number given out is the first free one behind `number` (`/proc/sys/kernel/ns_last_pid`).
+    pub fn set_last_number(&self, number: u32) {
+        self.numbers.lock().last = number;
     }
 
     /// From now on `fork` into it fails.

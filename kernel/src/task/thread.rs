@@ -328,7 +328,7 @@ impl Thread {
             Kind::Ipc => plain(|all| &all.ipc),
             Kind::Cgroup => self.try_namespaces().map(|all| NamespaceHandle::Cgroup(all.cgroup.clone())),
             Kind::Network => self.try_namespaces().map(|all| NamespaceHandle::Network(all.network.clone())),
-            Kind::Time => plain(|all| &all.time),
+            Kind::Time => self.try_namespaces().map(|all| NamespaceHandle::Time(all.time.clone())),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::fs::mount;
 use crate::net::NetworkNamespace;
 use crate::task::cgroup::CgroupNamespace;
 use crate::task::credentials::securebits;
+use crate::task::namespace_count::NamespaceCount;
 use crate::task::namespaces::{Kind, NamespaceHandle, PlainNamespace};
 use crate::task::pid::PidNamespace;
 use crate::task::{Capabilities, Credentials, Namespaces, Thread, UserNamespace, current};
@@ -49,31 +50,33 @@ pub(in crate::task) fn copy_namespaces(
         return Err(Errno::PERM);
     }
     let has = |kind: Kind| flags & kind.clone_flag() != 0;
+    let count = |kind: Kind| NamespaceCount::take(kind, owner, credentials.effective_uid);
     let plain = |kind: Kind, old: &Arc<PlainNamespace>| {
-        if has(kind) { Arc::new(PlainNamespace::new(kind, owner.clone(), false)) } else { old.clone() }
+        if has(kind) { count(kind).map(|count| Arc::new(PlainNamespace::new(kind, owner.clone(), Some(count)))) } else { Ok(old.clone()) }
     };
-    let uts = if has(Kind::Uts) { old.uts.copy(owner.clone()) } else { old.uts.clone() };
+    let uts = if has(Kind::Uts) { old.uts.copy(owner.clone(), count(Kind::Uts)?) } else { old.uts.clone() };
     let pid_for_children = if has(Kind::Pid) {
         // Only below the namespace that the thread itself is in.
         if !Arc::ptr_eq(&old.pid_for_children, thread.pid().namespace()) {
             return Err(Errno::INVAL);
         }
-        PidNamespace::new_below(&old.pid_for_children, owner.clone())?
+        PidNamespace::new_below(&old.pid_for_children, owner.clone(), credentials.effective_uid)?
     } else {
         old.pid_for_children.clone()
     };
-    let cgroup = if has(Kind::Cgroup) { Arc::new(CgroupNamespace::new(owner.clone(), thread.cgroup())) } else { old.cgroup.clone() };
+    let time_for_children = match has(Kind::Time) {
+        true => old.time.copy(owner.clone(), count(Kind::Time)?),
+        false => old.time_for_children.clone(),
+    };
+    let ipc = plain(Kind::Ipc, &old.ipc)?;
+    let network = if has(Kind::Network) { NetworkNamespace::new(owner.clone(), count(Kind::Network)?) } else { old.network.clone() };
+    let cgroup = if has(Kind::Cgroup) {
+        Arc::new(CgroupNamespace::new(owner.clone(), thread.cgroup(), count(Kind::Cgroup)?))
+    } else {
+        old.cgroup.clone()
+    };
     let mount = if has(Kind::Mount) { mount::make_copy(&old.mount, owner.clone(), fs)? } else { old.mount.clone() };
-    let network = if has(Kind::Network) { NetworkNamespace::new(owner.clone()) } else { old.network.clone() };
-    Ok(Arc::new(Namespaces {
-        mount,
-        uts,
-        ipc: plain(Kind::Ipc, &old.ipc),
-        cgroup,
-        network,
-        time: plain(Kind::Time, &old.time),
-        pid_for_children,
-    }))
+    Ok(Arc::new(Namespaces { mount, uts, ipc, network, cgroup, time: old.time.clone(), time_for_children, pid_for_children }))
 }
 
 const NAMESPACES: u32 = sys::CLONE_NEWNS
@@ -197,15 +200,19 @@ fn enter_all(wanted: &[NamespaceHandle]) -> Result<()> {
             NamespaceHandle::Uts(namespace) => namespaces.uts = namespace.clone(),
             NamespaceHandle::Cgroup(namespace) => namespaces.cgroup = namespace.clone(),
             NamespaceHandle::Network(namespace) => namespaces.network = namespace.clone(),
+            NamespaceHandle::Time(namespace) => {
+                if thread.process.threads().len() > 1 {
+                    return Err(Errno::USERS);
+                }
+                namespace.freeze();
+                namespaces.time = namespace.clone();
+                namespaces.time_for_children = namespace.clone();
+            }
             NamespaceHandle::Plain(namespace) => {
                 let slot = match namespace.kind {
                     Kind::Ipc => &mut namespaces.ipc,
-                    Kind::Time => &mut namespaces.time,
-                    Kind::Mount | Kind::Uts | Kind::User | Kind::Pid | Kind::Network | Kind::Cgroup => return Err(Errno::INVAL),
+                    _ => return Err(Errno::INVAL),
                 };
-                if namespace.kind == Kind::Time && thread.process.threads().len() > 1 {
-                    return Err(Errno::USERS);
-                }
                 *slot = namespace.clone();
             }
         }

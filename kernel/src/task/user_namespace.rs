@@ -1,7 +1,9 @@
 //! User namespaces (`user_namespaces(7)`): id maps, owners, the tree of parents.
 
 use crate::errno::{Errno, Result};
+use crate::keys::UserKeyrings;
 use crate::sync::{Once, SpinLock};
+use crate::task::namespace_count::{Counts, NamespaceCount};
 use crate::task::namespaces::{Kind, next_inode_number};
 use crate::task::{Capabilities, Credentials};
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -14,12 +16,14 @@ const MAX_EXTENTS: usize = 340;
 /// How deep user namespaces nest (`user_namespaces(7)`).
 const MAX_LEVEL: u32 = 32;
 
-/// Which of the two maps.
+/// Which of the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum MapKind {
     Users,
     Groups,
+    /// Project ids of quotas, which nothing here has; the map can be set and read.
+    Projects,
 }
 
 /// One line of a map.
@@ -36,7 +40,18 @@ struct Extent {
 struct Maps {
     users: Vec<Extent>,
     groups: Vec<Extent>,
+    projects: Vec<Extent>,
     setgroups_allowed: bool,
+}
+
+impl Maps {
+    fn of(&self, kind: MapKind) -> &Vec<Extent> {
+        match kind {
+            MapKind::Users => &self.users,
+            MapKind::Groups => &self.groups,
+            MapKind::Projects => &self.projects,
+        }
+    }
 }
 
 /// A user namespace.
@@ -52,6 +67,11 @@ pub struct UserNamespace {
     /// Its maker had `CAP_SETFCAP`, without which id 0 of the parent may not be mapped.
     maker_had_setfcap: bool,
     maps: SpinLock<Maps>,
+    /// Namespaces of its users.
+    pub(in crate::task) counts: Counts,
+    /// Keyrings of its users.
+    pub user_keyrings: UserKeyrings,
+    _count: Option<NamespaceCount>,
 }
 
 static INITIAL: Once<Arc<UserNamespace>> = Once::new();
@@ -67,7 +87,10 @@ impl UserNamespace {
                 owner_uid: 0,
                 inode_number: next_inode_number(Kind::User, true),
                 maker_had_setfcap: true,
-                maps: SpinLock::new(Maps { users: identity(), groups: identity(), setgroups_allowed: true }),
+                maps: SpinLock::new(Maps { users: identity(), groups: identity(), projects: identity(), setgroups_allowed: true }),
+                counts: Counts::new(),
+                user_keyrings: UserKeyrings::default(),
+                _count: None,
             })
         };
         INITIAL.call_once(make).clone()
@@ -79,6 +102,7 @@ impl UserNamespace {
         if parent.level > MAX_LEVEL {
             return Err(Errno::NOSPC);
         }
+        let count = NamespaceCount::take(Kind::User, parent, maker.effective_uid)?;
         let mapped = parent.uid_from_global(maker.effective_uid).is_some() && parent.gid_from_global(maker.effective_gid).is_some();
         if !mapped {
             return Err(Errno::PERM);
@@ -90,7 +114,10 @@ impl UserNamespace {
             owner_uid: maker.effective_uid,
             inode_number: next_inode_number(Kind::User, false),
             maker_had_setfcap: maker.effective.contains(Capabilities::SETFCAP),
-            maps: SpinLock::new(Maps { users: Vec::new(), groups: Vec::new(), setgroups_allowed }),
+            maps: SpinLock::new(Maps { users: Vec::new(), groups: Vec::new(), projects: Vec::new(), setgroups_allowed }),
+            counts: Counts::new(),
+            user_keyrings: UserKeyrings::default(),
+            _count: Some(count),
         }))
     }
 
@@ -178,18 +205,11 @@ impl UserNamespace {
             Some(parent) if Arc::ptr_eq(self, reader) => parent,
             _ => reader,
         };
-        let extents = {
-            let maps = self.maps.lock();
-            if kind == MapKind::Users { maps.users.clone() } else { maps.groups.clone() }
-        };
+        let extents = self.maps.lock().of(kind).clone();
         let mut text = String::new();
         for extent in extents {
-            let outside = match kind {
-                MapKind::Users => seen_from.uid_from_global(extent.global),
-                MapKind::Groups => seen_from.gid_from_global(extent.global),
-            };
             // A mapping that the reader cannot express is shown as (uid_t)-1.
-            let outside = outside.unwrap_or(u32::MAX);
+            let outside = from_global(seen_from.maps.lock().of(kind), extent.global).unwrap_or(u32::MAX);
             let _ = writeln!(text, "{:>10} {:>10} {:>10}", extent.inside, outside, extent.count);
         }
         text
@@ -207,11 +227,9 @@ impl UserNamespace {
         if text.len() >= crate::mm::PAGE_SIZE_BYTES {
             return Err(Errno::INVAL);
         }
-        let occupied = {
-            let maps = self.maps.lock();
-            if kind == MapKind::Users { !maps.users.is_empty() } else { !maps.groups.is_empty() }
-        };
-        if occupied || !writer.capable_in(Capabilities::SYS_ADMIN, self) {
+        let occupied = !self.maps.lock().of(kind).is_empty();
+        let governs = kind == MapKind::Projects || writer.capable_in(Capabilities::SYS_ADMIN, self);
+        if occupied || !governs {
             return Err(Errno::PERM);
         }
         let mut extents = parse_map(text)?;
@@ -220,7 +238,11 @@ impl UserNamespace {
             extent.global = range_to_global(parent, kind, extent.global, extent.count).ok_or(Errno::PERM)?;
         }
         let mut maps = self.maps.lock();
-        *(if kind == MapKind::Users { &mut maps.users } else { &mut maps.groups }) = extents;
+        *match kind {
+            MapKind::Users => &mut maps.users,
+            MapKind::Groups => &mut maps.groups,
+            MapKind::Projects => &mut maps.projects,
+        } = extents;
         Ok(())
     }
 
@@ -250,12 +272,17 @@ impl UserNamespace {
             let own = match kind {
                 MapKind::Users => parent.uid_to_global(global) == Some(opener.effective_uid),
                 MapKind::Groups => !self.maps.lock().setgroups_allowed && parent.gid_to_global(global) == Some(opener.effective_gid),
+                MapKind::Projects => true,
             };
             if own {
                 return Ok(());
             }
         }
-        let needed = if kind == MapKind::Users { Capabilities::SETUID } else { Capabilities::SETGID };
+        let needed = match kind {
+            MapKind::Users => Capabilities::SETUID,
+            MapKind::Groups => Capabilities::SETGID,
+            MapKind::Projects => return Ok(()),
+        };
         let privileged = writer.capable_in(needed, parent) && opener.capable_in(needed, parent);
         if privileged { Ok(()) } else { Err(Errno::PERM) }
     }
@@ -274,7 +301,7 @@ fn from_global(extents: &[Extent], id: u32) -> Option<u32> {
 /// The whole range must lie in one extent of the parent.
 fn range_to_global(parent: &UserNamespace, kind: MapKind, first: u32, count: u32) -> Option<u32> {
     let maps = parent.maps.lock();
-    let extents = if kind == MapKind::Users { &maps.users } else { &maps.groups };
+    let extents = maps.of(kind);
     let last = first.checked_add(count - 1)?;
     let within = |e: &&Extent| first >= e.inside && u64::from(last) < u64::from(e.inside) + u64::from(e.count);
     let extent = extents.iter().find(within)?;

@@ -15,6 +15,7 @@ pub mod guard;
 pub mod memory;
 pub mod mount_api;
 pub mod mountinfo;
+pub mod namespace;
 pub mod network;
 pub mod raw;
 pub mod signal;

@@ -6,7 +6,6 @@ use crate::fs::FsContext;
 use crate::task::UserNamespace;
 use crate::task::namespaces::{Kind, MountNamespace, next_inode_number};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI64, Ordering};
 use graft::NamespaceId;
 
 /// Copies a namespace for `CLONE_NEWNS` (N1 to N7), and moves `context`, which nobody else uses yet, into the copy (N6).
@@ -42,31 +41,4 @@ pub fn release(namespace: NamespaceId) {
         let released = super::change(|forest| forest.release_namespace(namespace));
         drop(released);
     }
-}
-
-/// Mount namespaces that there are, detached trees with theirs (N1, O13). Linux counts for each user; here all count together.
-static COUNT: AtomicI64 = AtomicI64::new(0);
-/// How many there may be; negative until somebody sets it.
-static MAXIMUM: AtomicI64 = AtomicI64::new(-1);
-
-/// `/proc/sys/user/max_mnt_namespaces`: half of the threads that there may be, unless it was set.
-pub fn maximum() -> i64 {
-    let set = MAXIMUM.load(Ordering::Relaxed);
-    if set >= 0 { set } else { crate::fs::procfs::user_limits::threads_max() / 2 }
-}
-
-/// Sets [`maximum`].
-pub fn set_maximum(maximum: i64) {
-    MAXIMUM.store(maximum, Ordering::Relaxed);
-}
-
-/// Counts a namespace. `false`: there are too many.
-pub(super) fn charge() -> bool {
-    let maximum = maximum();
-    COUNT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < maximum).then_some(count + 1)).is_ok()
-}
-
-/// Counts one back.
-pub(super) fn uncharge() {
-    COUNT.fetch_sub(1, Ordering::Relaxed);
 }

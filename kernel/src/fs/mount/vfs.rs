@@ -3,6 +3,8 @@
 use crate::fs::generated::TableDirectory;
 use crate::fs::superblock::{ActiveSuperBlock, split_device};
 use crate::fs::{Dentry, FileType, nsfs};
+use crate::task::namespace_count;
+use crate::task::namespaces::Kind;
 use crate::task::{Capabilities, Credentials, UserNamespace};
 use alloc::{sync::Arc, vec::Vec};
 use core::fmt::Write;
@@ -136,12 +138,13 @@ impl graft::Vfs for KernelVfs {
         credentials.capable_in(Capabilities::SYS_ADMIN, &superblock.superblock().owner)
     }
 
-    fn charge_namespace(&self, _owner: &Self::UserNamespace) -> bool {
-        super::namespace::charge()
+    /// Linux counts for each user of the namespace; graft does not ask who makes one, so here all of them count together.
+    fn charge_namespace(&self, owner: &Self::UserNamespace) -> bool {
+        namespace_count::charge(Kind::Mount, &owner.0, namespace_count::ALL_USERS).is_ok()
     }
 
-    fn uncharge_namespace(&self, _owner: &Self::UserNamespace) {
-        super::namespace::uncharge();
+    fn uncharge_namespace(&self, owner: &Self::UserNamespace) {
+        namespace_count::uncharge(Kind::Mount, &owner.0, namespace_count::ALL_USERS);
     }
 
     fn is_initial_user_namespace(&self, user_namespace: &Self::UserNamespace) -> bool {

@@ -190,7 +190,12 @@ impl NamespaceLink {
     fn target(&self) -> Result<NamespaceHandle> {
         let thread = accessible_thread(&self.id)?;
         if self.kind == Kind::Pid && self.for_children {
-            return thread.try_namespaces().map(|all| NamespaceHandle::Pid(all.pid_for_children.clone())).ok_or(Errno::NOENT);
+            let namespace = thread.try_namespaces().map(|all| all.pid_for_children.clone());
+            // One that nobody was born in cannot be entered, so it is not shown.
+            return namespace.filter(|namespace| namespace.last_number() > 0).map(NamespaceHandle::Pid).ok_or(Errno::NOENT);
+        }
+        if self.kind == Kind::Time && self.for_children {
+            return thread.try_namespaces().map(|all| NamespaceHandle::Time(all.time_for_children.clone())).ok_or(Errno::NOENT);
         }
         thread.namespace(self.kind).ok_or(Errno::NOENT)
     }

@@ -4,7 +4,7 @@ use super::descriptors::DescriptorDirectory;
 use super::links::{NamespaceDirectory, Place, PlaceLink};
 use super::network::NetDirectory;
 use super::threads::ThreadDirectory;
-use super::{Hiding, ProcSuper, access, memory, mounts, smaps, status};
+use super::{Hiding, ProcSuper, access, memory, mounts, namespaces, smaps, status};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Content, GeneratedFile, Listing, Text, make_inode};
 use crate::fs::inode::AttributeChange;
@@ -100,7 +100,7 @@ static ENTRIES: &[TaskEntry] = &[
     file("limits", status::limits),
     entry("sched", 0o644, Kind::File(status::sched, Guard::Never)),
     for_processes(entry("autogroup", 0o644, Kind::File(status::autogroup, Guard::Never))),
-    for_processes(entry("timens_offsets", 0o644, Kind::File(status::time_offsets, Guard::Never))),
+    for_processes(entry("timens_offsets", 0o644, Kind::Writable(namespaces::time_offsets, namespaces::set_time_offsets))),
     entry("comm", 0o644, Kind::Writable(status::comm, status::set_comm)),
     entry("syscall", 0o400, Kind::File(status::syscall, Guard::AtRead)),
     file("cmdline", memory::cmdline),
@@ -129,9 +129,10 @@ static ENTRIES: &[TaskEntry] = &[
     file("sessionid", status::sessionid),
     for_processes(entry("coredump_filter", 0o644, Kind::Writable(status::coredump_filter, status::set_coredump_filter))),
     entry("io", 0o400, Kind::File(status::io, Guard::AtRead)),
-    entry("uid_map", 0o644, Kind::Writable(status::uid_map, status::set_uid_map)),
-    entry("gid_map", 0o644, Kind::Writable(status::gid_map, status::set_gid_map)),
-    entry("setgroups", 0o644, Kind::Writable(status::setgroups, status::set_setgroups)),
+    entry("uid_map", 0o644, Kind::Writable(namespaces::uid_map, namespaces::set_uid_map)),
+    entry("gid_map", 0o644, Kind::Writable(namespaces::gid_map, namespaces::set_gid_map)),
+    entry("projid_map", 0o644, Kind::Writable(namespaces::projid_map, namespaces::set_projid_map)),
+    entry("setgroups", 0o644, Kind::Writable(namespaces::setgroups, namespaces::set_setgroups)),
     for_processes(file("timers", status::timers)),
     for_processes(entry("timerslack_ns", 0o666, Kind::Writable(status::timer_slack, status::set_timer_slack))),
     file("children", status::children),

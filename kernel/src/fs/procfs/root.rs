@@ -7,6 +7,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Kind, Listing, Policy, change_attributes, directory_links, make_inode};
 use crate::fs::inode::AttributeChange;
 use crate::fs::{FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path};
+use crate::keys;
 use crate::mm::IoBuffer;
 use crate::task::current;
 use crate::task::pid::PidNamespace;
@@ -38,8 +39,8 @@ static ENTRIES: &[Entry] = &[
     Entry::file("ioports", system::nothing),
     Entry::directory("irq", &[]),
     Entry::file("kallsyms", system::nothing),
-    Entry::file("key-users", system::key_users),
-    Entry::file("keys", system::nothing),
+    Entry::file("key-users", keys::views::users),
+    Entry::file("keys", keys::views::keys),
     Entry::opened("kmsg", kmsg_device::open_text),
     Entry::file("loadavg", system::loadavg),
     Entry::file("locks", system::locks),

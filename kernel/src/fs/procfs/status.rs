@@ -5,7 +5,7 @@ use super::process::{Scope, View};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::Text;
 use crate::task::accounting::{TICK_NS, Usage};
-use crate::task::user_namespace::MapKind;
+use crate::task::time_namespace::{self, OffsetClock};
 use crate::task::{Capabilities, Credentials, current, oom, scheduler};
 use crate::{put, put_line};
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -54,7 +54,8 @@ pub(super) fn stat(view: &View<'_>, text: &mut Text) -> Result<()> {
     let priority = thread.real_time_priority();
     let shown_priority = if priority > 0 { -1 - i64::from(priority) } else { 20 + nice };
     put!(text, " {shown_priority} {nice} {} 0", process.threads().len());
-    put!(text, " {}", if view.scope == Scope::Process { process.start_ns } else { thread.start_ns } / TICK_NS);
+    let start_ns = if view.scope == Scope::Process { process.start_ns } else { thread.start_ns };
+    put!(text, " {}", time_namespace::shown_ns(OffsetClock::BootTime, start_ns) / TICK_NS);
     put_memory_fields(view, text);
     let (blocked, pending) = thread.signal_sets();
     let (ignored, caught) = process.signal_actions().summary();
@@ -277,12 +278,6 @@ pub(super) fn autogroup(_view: &View<'_>, _text: &mut Text) -> Result<()> {
     Ok(())
 }
 
-/// `timens_offsets` of the initial time namespace.
-pub(super) fn time_offsets(_view: &View<'_>, text: &mut Text) -> Result<()> {
-    put_line!(text, "monotonic           0         0\nboottime            0         0");
-    Ok(())
-}
-
 /// `comm`.
 pub(super) fn comm(view: &View<'_>, text: &mut Text) -> Result<()> {
     text.bytes(&view.thread.name());
@@ -423,46 +418,6 @@ pub(super) fn io(_view: &View<'_>, text: &mut Text) -> Result<()> {
         put_line!(text, "{name}: 0");
     }
     Ok(())
-}
-
-/// `uid_map`.
-pub(super) fn uid_map(view: &View<'_>, text: &mut Text) -> Result<()> {
-    show_map(view, MapKind::Users, text)
-}
-
-/// `gid_map`.
-pub(super) fn gid_map(view: &View<'_>, text: &mut Text) -> Result<()> {
-    show_map(view, MapKind::Groups, text)
-}
-
-fn show_map(view: &View<'_>, kind: MapKind, text: &mut Text) -> Result<()> {
-    let namespace = view.thread.credentials().user_namespace.clone();
-    put!(text, "{}", namespace.show_map(kind, &view.reader.user_namespace));
-    Ok(())
-}
-
-/// A write to `uid_map`.
-pub(super) fn set_uid_map(view: &View<'_>, bytes: &[u8]) -> Result<()> {
-    let namespace = view.thread.credentials().user_namespace.clone();
-    namespace.write_map(MapKind::Users, bytes, view.reader, &current().credentials())
-}
-
-/// A write to `gid_map`.
-pub(super) fn set_gid_map(view: &View<'_>, bytes: &[u8]) -> Result<()> {
-    let namespace = view.thread.credentials().user_namespace.clone();
-    namespace.write_map(MapKind::Groups, bytes, view.reader, &current().credentials())
-}
-
-/// `setgroups`.
-pub(super) fn setgroups(view: &View<'_>, text: &mut Text) -> Result<()> {
-    put!(text, "{}", view.thread.credentials().user_namespace.setgroups_text());
-    Ok(())
-}
-
-/// A write to `setgroups`.
-pub(super) fn set_setgroups(view: &View<'_>, bytes: &[u8]) -> Result<()> {
-    let namespace = view.thread.credentials().user_namespace.clone();
-    namespace.write_setgroups(bytes, &current().credentials())
 }
 
 /// `timers`: POSIX timers are not listed while nobody checkpoints.

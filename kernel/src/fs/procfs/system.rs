@@ -12,6 +12,7 @@ use crate::task::cgroup::Cgroup;
 use crate::task::cgroup::control::Controllers;
 use crate::task::load;
 use crate::task::pid::PidNamespace;
+use crate::task::time_namespace::{self, OffsetClock};
 use crate::task::uts::{OS_RELEASE, OS_VERSION};
 use crate::task::{scheduler, views};
 use crate::time::clock;
@@ -46,7 +47,7 @@ pub(super) fn cmdline(_file: &OpenFile, text: &mut Text) -> Result<()> {
 
 pub(super) fn uptime(_file: &OpenFile, text: &mut Text) -> Result<()> {
     let hundredths = |ns: u64| (ns / NANOSECONDS_PER_SECOND, ns % NANOSECONDS_PER_SECOND / TICK_NS);
-    let (up, up_rest) = hundredths(clock::monotonic_ns());
+    let (up, up_rest) = hundredths(time_namespace::shown_ns(OffsetClock::BootTime, clock::monotonic_ns()));
     let (idle, idle_rest) = hundredths(scheduler::idle_ns());
     put_line!(text, "{up}.{up_rest:02} {idle}.{idle_rest:02}");
     Ok(())
@@ -73,7 +74,7 @@ pub(super) fn stat(_file: &OpenFile, text: &mut Text) -> Result<()> {
     let (serial, timer) = (interrupts::count(interrupts::SERIAL_VECTOR), interrupts::count(interrupts::TIMER_VECTOR));
     put_line!(text, "intr {} 0 0 0 0 {serial}", serial + timer);
     put_line!(text, "ctxt {}", scheduler::switches());
-    let boot_ns = clock::realtime_ns() - i128::from(clock::monotonic_ns());
+    let boot_ns = clock::realtime_ns() - i128::from(time_namespace::shown_ns(OffsetClock::BootTime, clock::monotonic_ns()));
     put_line!(text, "btime {}", boot_ns / i128::from(NANOSECONDS_PER_SECOND));
     put_line!(text, "processes {}", views::forks());
     put_line!(text, "procs_running {}\nprocs_blocked 0", scheduler::runnable_threads());
@@ -186,12 +187,6 @@ pub(super) fn consoles(_file: &OpenFile, text: &mut Text) -> Result<()> {
 
 pub(super) fn execdomains(_file: &OpenFile, text: &mut Text) -> Result<()> {
     put_line!(text, "0-0\tLinux           \t[kernel]");
-    Ok(())
-}
-
-/// Users of keys: root, without any.
-pub(super) fn key_users(_file: &OpenFile, text: &mut Text) -> Result<()> {
-    put_line!(text, "    0:     0 0/0 0/1000000 0/25000000");
     Ok(())
 }
 

@@ -1,18 +1,20 @@
 //! tmpfs, ramfs and the rootfs: files that live in memory (`tmpfs(5)`).
 //!
 //! `accounting` counts pages and inodes, `options` reads what a mount asks for, `node` is an inode, `directory` its names, `file` its
-//! pages, `open` what descriptors do.
+//! pages, `open` what descriptors do, `handle` finds files by `open_by_handle_at(2)`.
 
 mod accounting;
 mod directory;
 mod file;
+mod handle;
 mod node;
 mod open;
 mod options;
 
 use crate::errno::{Errno, Result};
+use crate::fs::handle::FileHandle;
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
-use crate::fs::{Attributes, FileType, Inode, SuperBlock};
+use crate::fs::{Attributes, Dentry, FileType, Inode, SuperBlock};
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::task::UserNamespace;
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -260,6 +262,14 @@ impl SuperBlockOps for TmpfsSuper {
         }
         let options = Options::take_all(options, &superblock.owner)?;
         self.instance.accounts.change_limits(options.max_pages, options.max_inodes)
+    }
+
+    fn encode_handle(&self, inode: &Arc<Inode>) -> Option<FileHandle> {
+        (!self.shown.is_ramfs).then(|| handle::encode(&self.instance, inode))
+    }
+
+    fn decode_handle(&self, superblock: &Arc<SuperBlock>, handle: &FileHandle) -> Result<Arc<Dentry>> {
+        if self.shown.is_ramfs { Err(Errno::STALE) } else { handle::decode(&self.instance, superblock, handle) }
     }
 
     fn kernel_internal(&self) -> bool {

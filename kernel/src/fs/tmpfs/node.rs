@@ -10,7 +10,11 @@ use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFlags, Path,
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as sys;
 
@@ -24,12 +28,15 @@ pub struct Instance {
     /// The accounts.
     pub accounts: Arc<Accounts>,
     next_number: AtomicU64,
+    /// The inodes that handles were given out for, by number.
+    pub(super) handles: SpinLock<BTreeMap<u64, Weak<Inode>>>,
 }
 
 impl Instance {
     /// An instance with these limits (0: none).
     pub fn new(max_pages: u64, max_inodes: u64) -> Arc<Self> {
-        Arc::new(Self { accounts: Arc::new(Accounts::new(max_pages, max_inodes)), next_number: AtomicU64::new(1) })
+        let accounts = Arc::new(Accounts::new(max_pages, max_inodes));
+        Arc::new(Self { accounts, next_number: AtomicU64::new(1), handles: SpinLock::default() })
     }
 
     /// Makes a file that has no name yet. `ENOSPC` when there are too many.
@@ -57,8 +64,8 @@ impl Instance {
             FileType::Symlink => attributes.size_bytes = target.map_or(0, |target| target.len() as u64),
             _ => {}
         }
-        let node = Arc::new(Node { instance: self.clone(), body, xattrs: SpinLock::new(BTreeMap::new()) });
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let node = Arc::new(Node { instance: self.clone(), number, body, names: SpinLock::default(), xattrs: SpinLock::default() });
         Ok(Inode::new(superblock, number, file_type, device, attributes, node))
     }
 
@@ -82,7 +89,10 @@ impl Instance {
 /// What a file of tmpfs holds besides its attributes.
 pub struct Node {
     instance: Arc<Instance>,
+    number: u64,
     body: Body,
+    /// Where it is entered: directory and name.
+    names: SpinLock<Vec<(Weak<Inode>, Vec<u8>)>>,
     xattrs: SpinLock<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
@@ -126,6 +136,35 @@ impl Node {
         if let Body::Directory(entries) = &self.body { Ok(entries) } else { Err(Errno::NOTDIR) }
     }
 
+    /// The first of its names, with the directory that has it; `None` for a file without a name.
+    pub fn first_name(&self) -> Option<(Arc<Inode>, Vec<u8>)> {
+        let (directory, name) = self.names.lock().first().cloned()?;
+        Some((directory.upgrade()?, name))
+    }
+
+    /// Enters a name into this directory. What it named before is given back, to be dropped without a lock.
+    fn enter_name(&self, directory: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<Option<Arc<Inode>>> {
+        if let Some(node) = target.downcast::<Self>() {
+            node.names.lock().push((Arc::downgrade(directory), name.to_vec()));
+        }
+        let replaced = self.entries()?.lock().insert(name, target.clone());
+        Ok(replaced.inspect(|replaced| Self::forget_name(replaced, directory, name)))
+    }
+
+    /// Takes a name out of this directory.
+    fn take_name(&self, directory: &Arc<Inode>, name: &[u8]) -> Result<Option<Arc<Inode>>> {
+        let removed = self.entries()?.lock().remove(name);
+        Ok(removed.inspect(|removed| Self::forget_name(removed, directory, name)))
+    }
+
+    fn forget_name(target: &Inode, directory: &Arc<Inode>, name: &[u8]) {
+        let Some(node) = target.downcast::<Self>() else { return };
+        let mut names = node.names.lock();
+        if let Some(index) = names.iter().position(|(of, known)| of.as_ptr() == Arc::as_ptr(directory) && known == name) {
+            names.remove(index);
+        }
+    }
+
     /// Makes a file and enters its name.
     fn make_named(
         &self,
@@ -136,9 +175,9 @@ impl Node {
         device: u64,
         target: Option<&[u8]>,
     ) -> Result<Arc<Inode>> {
-        let entries = self.entries()?;
+        self.entries()?;
         let inode = self.instance.make(&directory.superblock, file_type, attributes, device, target)?;
-        let replaced = entries.lock().insert(name, inode.clone());
+        let replaced = self.enter_name(directory, name, &inode)?;
         debug_assert!(replaced.is_none(), "the generic code creates only names that are not there");
         entries_changed(directory, 1);
         if file_type == FileType::Directory {
@@ -171,16 +210,16 @@ impl Node {
 
     fn exchange(
         &self,
-        old_dir: &Inode,
+        old_dir: &Arc<Inode>,
         old_name: &[u8],
         moved: &Arc<Inode>,
-        new_dir: &Inode,
+        new_dir: &Arc<Inode>,
         new_name: &[u8],
         other: &Arc<Inode>,
     ) -> Result<()> {
-        let new_entries = new_dir.downcast::<Self>().ok_or(Errno::XDEV)?.entries()?;
-        let first = self.entries()?.lock().insert(old_name, other.clone());
-        let second = new_entries.lock().insert(new_name, moved.clone());
+        let new_node = new_dir.downcast::<Self>().ok_or(Errno::XDEV)?;
+        let first = self.enter_name(old_dir, old_name, other)?;
+        let second = new_node.enter_name(new_dir, new_name, moved)?;
         drop((first, second));
         let is_directory = |inode: &Inode| i32::from(inode.file_type == FileType::Directory);
         let shift = is_directory(moved) - is_directory(other);
@@ -229,7 +268,7 @@ impl InodeOps for Node {
         if links > 0 {
             self.instance.accounts.take_inode()?;
         }
-        let replaced = self.entries()?.lock().insert(name, target.clone());
+        let replaced = self.enter_name(dir, name, target)?;
         drop(replaced);
         target.set_links(links + 1);
         note_change(target);
@@ -238,7 +277,7 @@ impl InodeOps for Node {
     }
 
     fn unlink(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
-        let removed = self.entries()?.lock().remove(name);
+        let removed = self.take_name(dir, name)?;
         self.drop_name(dir, target);
         entries_changed(dir, -1);
         drop(removed);
@@ -276,10 +315,10 @@ impl InodeOps for Node {
         };
         let left_behind = whiteout.is_some();
         let taken = match whiteout {
-            Some(whiteout) => self.entries()?.lock().insert(old_name, whiteout),
-            None => self.entries()?.lock().remove(old_name),
+            Some(whiteout) => self.enter_name(old_dir, old_name, &whiteout)?,
+            None => self.take_name(old_dir, old_name)?,
         };
-        let replaced = new_node.entries()?.lock().insert(new_name, moved.clone());
+        let replaced = new_node.enter_name(new_dir, new_name, moved)?;
         if let Some(victim) = victim {
             self.drop_name(new_dir, victim);
         }
@@ -390,6 +429,7 @@ impl InodeOps for Node {
 impl Drop for Node {
     /// A tree that goes as a whole (its instance shuts down) goes file by file, not directory inside directory.
     fn drop(&mut self) {
+        self.instance.handles.lock().remove(&self.number);
         let Body::Directory(entries) = &mut self.body else { return };
         let mut pending = entries.get_mut().take_all();
         while let Some(inode) = pending.pop() {

@@ -2,6 +2,7 @@
 
 use super::Cgroup;
 use crate::task::UserNamespace;
+use crate::task::namespace_count::NamespaceCount;
 use crate::task::namespaces::{Kind, next_inode_number};
 use alloc::sync::Arc;
 
@@ -15,20 +16,22 @@ pub struct CgroupNamespace {
     pub root: Arc<Cgroup>,
     /// The one of the boot.
     pub is_initial: bool,
+    _count: Option<NamespaceCount>,
 }
 
 impl CgroupNamespace {
     /// The one that the kernel booted with.
     pub fn initial() -> Self {
-        Self::with(UserNamespace::initial(), Cgroup::root().clone(), true)
+        Self::with(UserNamespace::initial(), Cgroup::root().clone(), None)
     }
 
     /// One whose root is the group that its maker is in.
-    pub fn new(owner: Arc<UserNamespace>, root: Arc<Cgroup>) -> Self {
-        Self::with(owner, root, false)
+    pub fn new(owner: Arc<UserNamespace>, root: Arc<Cgroup>, count: NamespaceCount) -> Self {
+        Self::with(owner, root, Some(count))
     }
 
-    fn with(owner: Arc<UserNamespace>, root: Arc<Cgroup>, initial: bool) -> Self {
-        Self { owner, inode_number: next_inode_number(Kind::Cgroup, initial), root, is_initial: initial }
+    fn with(owner: Arc<UserNamespace>, root: Arc<Cgroup>, count: Option<NamespaceCount>) -> Self {
+        let initial = count.is_none();
+        Self { owner, inode_number: next_inode_number(Kind::Cgroup, initial), root, is_initial: initial, _count: count }
     }
 }

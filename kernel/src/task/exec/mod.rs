@@ -164,6 +164,8 @@ fn take_over(thread: &Arc<Thread>, prepared: Prepared) -> Result<()> {
     let Prepared { binary, interpreter, strings, shown_name, outcome, space } = prepared;
     let process = &thread.process;
     give_up_old_program(thread, space.clone());
+    let namespaces = thread.namespaces();
+    drop(thread.replace_namespaces(Some(namespaces.with_time_entered())));
     let privileged = outcome.secure;
     if privileged {
         process.personality.fetch_and(!CLEARED_WHEN_PRIVILEGED, Ordering::Relaxed);

@@ -43,6 +43,7 @@ pub fn transform(program: &Program, old: &Credentials) -> Result<Outcome> {
     let changed_ids = new.effective_uid != old.effective_uid || new.effective_gid != old.effective_gid;
     apply_capabilities(&mut new, old, file, changed_ids)?;
     new.securebits &= !securebits::KEEP_CAPS;
+    new.keyrings = old.keyrings.after_exec();
     let root = new.user_namespace.uid_to_global(0);
     let gained = !old.permitted.contains(new.permitted) && (has_file_capabilities || root == Some(new.effective_uid));
     let secure = new.uid != new.effective_uid

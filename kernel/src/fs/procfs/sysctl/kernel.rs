@@ -8,11 +8,12 @@ use crate::fs::devpts;
 use crate::fs::generated::{Entry, Text, Variable};
 use crate::fs::procfs::status::parse_number;
 use crate::fs::procfs::user_limits;
+use crate::keys::quota;
 use crate::put_line;
 use crate::sync::Once;
 use crate::task::namespaces::UtsNames;
 use crate::task::uts::{OS_RELEASE, OS_TYPE, OS_VERSION};
-use crate::task::{current, pid};
+use crate::task::{Capabilities, current, pid};
 use alloc::{string::String, vec::Vec};
 
 pub(super) static ENTRIES: &[Entry] = &[
@@ -33,7 +34,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("msgmni", &Fixed("32000")),
     Entry::file("ngroups_max", |_, text| put_number(text, 65536)),
     Entry::variable("nmi_watchdog", &Fixed("0")),
-    Entry::writable("ns_last_pid", show_last_pid, |_, _| Err(Errno::PERM)).with_mode(0o666),
+    Entry::writable("ns_last_pid", show_last_pid, set_last_pid).with_mode(0o666),
     Entry::file("osrelease", |_, text| put_text(text, OS_RELEASE)),
     Entry::file("ostype", |_, text| put_text(text, OS_TYPE)),
     Entry::variable("overflowgid", &Fixed("65534")),
@@ -70,10 +71,10 @@ pub(super) static ENTRIES: &[Entry] = &[
 
 static KEYS: &[Entry] = &[
     Entry::variable("gc_delay", &Fixed("300")),
-    Entry::variable("maxbytes", &Fixed("20000")),
-    Entry::variable("maxkeys", &Fixed("200")),
-    Entry::variable("root_maxbytes", &Fixed("25000000")),
-    Entry::variable("root_maxkeys", &Fixed("1000000")),
+    Entry::variable("maxbytes", &quota::MAX_BYTES),
+    Entry::variable("maxkeys", &quota::MAX_KEYS),
+    Entry::variable("root_maxbytes", &quota::ROOT_MAX_BYTES),
+    Entry::variable("root_maxkeys", &quota::ROOT_MAX_KEYS),
 ];
 
 static SECCOMP: &[Entry] =
@@ -170,6 +171,19 @@ fn show_panic(_file: &OpenFile, text: &mut Text) -> Result<()> {
 
 fn show_last_pid(_file: &OpenFile, text: &mut Text) -> Result<()> {
     put_number(text, i64::from(current().pid().namespace().last_number()))
+}
+
+/// For those who restore processes under their old numbers.
+fn set_last_pid(_file: &OpenFile, bytes: &[u8]) -> Result<()> {
+    let (thread, credentials) = (current().pid(), current().credentials());
+    let namespace = thread.namespace();
+    let may = |capability| credentials.capable_in(capability, &namespace.owner);
+    if !may(Capabilities::SYS_ADMIN) && !may(Capabilities::CHECKPOINT_RESTORE) {
+        return Err(Errno::PERM);
+    }
+    let number = u32::try_from(parse_number(bytes)?).ok().filter(|number| *number <= pid::pid_max()).ok_or(Errno::INVAL)?;
+    namespace.set_last_number(number);
+    Ok(())
 }
 
 fn show_boot_id(_file: &OpenFile, text: &mut Text) -> Result<()> {

@@ -1,45 +1,41 @@
-//! `/proc/sys/user`: how many namespaces a user may have (`namespaces(7)`).
+//! `/proc/sys/user`: how many namespaces a user may have (`namespaces(7)`). Each user namespace has limits of its own.
 
 use super::Fixed;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text, Variable};
-use crate::fs::mount;
 use crate::fs::procfs::status::parse_number;
-use crate::fs::procfs::user_limits::threads_max;
 use crate::put_line;
+use crate::task::namespaces::Kind;
+use crate::task::{Capabilities, Credentials, current, namespace_count};
 
 pub(super) static ENTRIES: &[Entry] = &[
-    Entry::variable("max_cgroup_namespaces", &NamespaceMax),
+    limit("max_cgroup_namespaces", &Maximum(Kind::Cgroup)),
     Entry::variable("max_inotify_instances", &Fixed("128")),
     Entry::variable("max_inotify_watches", &Fixed("65536")),
-    Entry::variable("max_ipc_namespaces", &NamespaceMax),
-    Entry::variable("max_mnt_namespaces", &MountNamespaceMax),
-    Entry::variable("max_net_namespaces", &NamespaceMax),
-    Entry::variable("max_pid_namespaces", &NamespaceMax),
-    Entry::variable("max_time_namespaces", &NamespaceMax),
-    Entry::variable("max_user_namespaces", &NamespaceMax),
-    Entry::variable("max_uts_namespaces", &NamespaceMax),
+    limit("max_ipc_namespaces", &Maximum(Kind::Ipc)),
+    limit("max_mnt_namespaces", &Maximum(Kind::Mount)),
+    limit("max_net_namespaces", &Maximum(Kind::Network)),
+    limit("max_pid_namespaces", &Maximum(Kind::Pid)),
+    limit("max_time_namespaces", &Maximum(Kind::Time)),
+    limit("max_user_namespaces", &Maximum(Kind::User)),
+    limit("max_uts_namespaces", &Maximum(Kind::Uts)),
 ];
 
-/// Half the threads that there may be, Linux's default.
-struct NamespaceMax;
-
-impl Variable for NamespaceMax {
-    fn show(&self, text: &mut Text) {
-        put_line!(text, "{}", threads_max() / 2);
-    }
-
-    fn store(&self, bytes: &[u8]) -> Result<()> {
-        if parse_number(bytes)? == threads_max() / 2 { Ok(()) } else { Err(Errno::INVAL) }
-    }
+const fn limit(name: &'static str, maximum: &'static Maximum) -> Entry {
+    Entry::variable(name, maximum).governed_by(may_change)
 }
 
-/// Mount namespaces, detached mount trees with theirs.
-struct MountNamespaceMax;
+/// `CAP_SYS_RESOURCE` in the user namespace that the values are for.
+fn may_change(credentials: &Credentials) -> bool {
+    credentials.capable_in(Capabilities::SYS_RESOURCE, &credentials.user_namespace)
+}
 
-impl Variable for MountNamespaceMax {
+/// The limit for one kind of namespaces in the reader's user namespace.
+struct Maximum(Kind);
+
+impl Variable for Maximum {
     fn show(&self, text: &mut Text) {
-        put_line!(text, "{}", mount::namespace::maximum());
+        put_line!(text, "{}", namespace_count::maximum(&current().credentials().user_namespace, self.0));
     }
 
     fn store(&self, bytes: &[u8]) -> Result<()> {
@@ -47,7 +43,7 @@ impl Variable for MountNamespaceMax {
         if !(0..=i64::from(i32::MAX)).contains(&maximum) {
             return Err(Errno::INVAL);
         }
-        mount::namespace::set_maximum(maximum);
+        namespace_count::set_maximum(&current().credentials().user_namespace, self.0, maximum);
         Ok(())
     }
 }
