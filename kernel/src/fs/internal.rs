@@ -3,7 +3,8 @@
 
 use crate::errno::{Errno, Result};
 use crate::fs::fd_table::Fd;
-use crate::fs::inode::Attributes;
+use crate::fs::generated::change_attributes;
+use crate::fs::inode::{AttributeChange, Attributes};
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
 use crate::fs::{Dentry, FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path, SuperBlock, mount, pipe};
 use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, frame};
@@ -133,9 +134,22 @@ impl InodeOps for PipeInode {
     fn open(&self, _inode: &Arc<Inode>, _path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
         Ok(pipe::PipeEnd::open(&self.pipe, flags))
     }
+
+    fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
+        change_attributes(inode, change)
+    }
 }
 
-/// An inode with nothing behind it: opening it again is `ENXIO`, as for sockets and anonymous inodes on Linux.
+/// The inode of a socket: opening it again is `ENXIO`.
+struct SocketInode;
+
+impl InodeOps for SocketInode {
+    fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
+        change_attributes(inode, change)
+    }
+}
+
+/// An inode with nothing behind it: opening it again is `ENXIO`, as for anonymous inodes on Linux.
 struct BareInode;
 
 impl InodeOps for BareInode {}
@@ -161,7 +175,7 @@ pub fn pipe_inode(pipe: Arc<pipe::Pipe>) -> Result<Arc<Inode>> {
 pub fn socket_file(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Result<Arc<OpenFile>> {
     check_memory()?;
     let sockfs = sockfs()?;
-    let inode = make_inode(&sockfs.superblock, FileType::Socket, own_attributes(0o777), Arc::new(BareInode));
+    let inode = make_inode(&sockfs.superblock, FileType::Socket, own_attributes(0o777), Arc::new(SocketInode));
     Ok(sockfs.open(&inode, b"", ops, flags))
 }
 

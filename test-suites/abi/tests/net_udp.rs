@@ -197,6 +197,7 @@ fn udp_receives_can_peek_and_cut() {
         let mut next = 0i32;
         syscall!(SYS_ioctl, &two, libc::FIONREAD, &raw mut next).expect("FIONREAD");
         assert_eq!(next, 10);
+        assert_errno!(receive(libc::MSG_ERRQUEUE), EAGAIN);
         assert_eq!(receive(0), Ok(4));
         assert_errno!(receive(MSG_DONTWAIT), EAGAIN);
     });
@@ -346,6 +347,11 @@ fn raw_sockets_of_ipv6_have_no_header() {
         filter[129 / 32] &= !(1 << (129 % 32));
         syscall!(SYS_setsockopt, &raw, IPPROTO_ICMPV6, 1, filter.as_ptr(), 32).expect("ICMP6_FILTER");
         let to = [&(AF_INET6 as u16).to_ne_bytes()[..], &[0; 6], &Ipv6Addr::LOCALHOST.octets(), &[0; 4]].concat();
+        const SOL_RAW: i32 = 255;
+        const IPV6_CHECKSUM: i32 = 7;
+        const IPV6_2292HOPLIMIT: i32 = 8;
+        set_option(&raw, SOL_RAW, IPV6_CHECKSUM, 2).expect("the kernel sums it up anyway");
+        set_option(&raw, libc::IPPROTO_IPV6, IPV6_2292HOPLIMIT, 1).expect("what busybox asks for");
         send_to(&raw, &echo_request(128, 99, b"hello"), &to).expect("send");
         let packet = receive(&raw, MSG_DONTWAIT).expect("a packet");
         assert_eq!((packet[0], &packet[8..]), (129, &b"hello"[..]));

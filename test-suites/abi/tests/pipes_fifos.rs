@@ -298,3 +298,18 @@ fn a_pipe_of_processes_carries_much_data() {
         assert_eq!(first_out.read(&mut [0; 1]).expect("read"), 0);
     });
 }
+
+#[test]
+fn the_ends_of_pipes_and_sockets_have_owners_and_modes_that_change() {
+    in_child(|| {
+        // runc gives a container's pipes to its user.
+        let (out, _in) = pipe(0);
+        let (socket, _peer) = std::os::unix::net::UnixStream::pair().expect("socketpair");
+        for fd in [out.as_raw_fd(), socket.as_raw_fd()] {
+            syscall!(SYS_fchown, fd, 1000, 1001).expect("fchown");
+            syscall!(SYS_fchmod, fd, 0o640).expect("fchmod");
+            let status = std::fs::metadata(format!("/proc/self/fd/{fd}")).expect("stat");
+            assert_eq!((status.uid(), status.gid(), status.mode() & 0o7777), (1000, 1001, 0o640));
+        }
+    });
+}

@@ -25,6 +25,7 @@ bitflags! {
         const EOR = net::MSG_EOR;
         const WAITALL = net::MSG_WAITALL;
         const NOSIGNAL = net::MSG_NOSIGNAL;
+        const ERRQUEUE = net::MSG_ERRQUEUE;
         const CMSG_CLOEXEC = net::MSG_CMSG_CLOEXEC;
         const _ = !0;
     }

@@ -65,6 +65,8 @@ static KNOWN: &[Known] = &[
     switch(V6, net::IPV6_RECVPKTINFO, 0),
     switch(V6, net::IPV6_RECVHOPLIMIT, 0),
     switch(V6, net::IPV6_RECVTCLASS, 0),
+    switch(V6, net::IPV6_2292PKTINFO, 0),
+    switch(V6, net::IPV6_2292HOPLIMIT, 0),
     known(V6, net::IPV6_TCLASS, 0, -1, 255),
     switch(V6, net::IPV6_DONTFRAG, 0),
     switch(V6, net::IPV6_AUTOFLOWLABEL, 1),

@@ -35,6 +35,10 @@ impl DatagramSocket {
 
     /// Receives a datagram; what does not fit is lost, and `MSG_TRUNC` tells.
     pub(super) fn receive_message(&self, message: &mut Incoming<'_, '_>) -> Result<usize> {
+        if message.flags.contains(MessageFlags::ERRQUEUE) {
+            // What went wrong is told by errno alone: the queue of errors is always empty.
+            return Err(Errno::AGAIN);
+        }
         let nonblocking = message.flags.contains(MessageFlags::DONTWAIT);
         let peek = message.flags.contains(MessageFlags::PEEK);
         if message.flags.contains(MessageFlags::OOB) && self.kind != super::Kind::Udp {
@@ -89,6 +93,7 @@ impl DatagramSocket {
             }
             IpAddr::V6(_) => {
                 number(protocol::IPV6, net::IPV6_HOPLIMIT, net::IPV6_RECVHOPLIMIT, datagram.ttl);
+                number(protocol::IPV6, net::IPV6_2292HOPLIMIT, net::IPV6_2292HOPLIMIT, datagram.ttl);
                 number(protocol::IPV6, net::IPV6_TCLASS, net::IPV6_RECVTCLASS, datagram.tos);
             }
         }
@@ -99,12 +104,15 @@ impl DatagramSocket {
     fn add_packet_information(&self, message: &mut Incoming<'_, '_>, datagram: &Datagram) {
         let index = crate::net::loopback::INDEX.to_ne_bytes();
         let ip = &self.common.ip;
-        if self.common.is_v6() && ip.is_on(protocol::IPV6, net::IPV6_RECVPKTINFO) {
-            let address = match datagram.destination.address {
-                IpAddr::V4(address) => address.to_ipv6_mapped(),
-                IpAddr::V6(address) => address,
-            };
-            message.add_control(protocol::IPV6, net::IPV6_PKTINFO, [&address.octets()[..], &index].concat());
+        // RFC 3542, and by another number RFC 2292.
+        for (asked, name) in [(net::IPV6_RECVPKTINFO, net::IPV6_PKTINFO), (net::IPV6_2292PKTINFO, net::IPV6_2292PKTINFO)] {
+            if self.common.is_v6() && ip.is_on(protocol::IPV6, asked) {
+                let address = match datagram.destination.address {
+                    IpAddr::V4(address) => address.to_ipv6_mapped(),
+                    IpAddr::V6(address) => address,
+                };
+                message.add_control(protocol::IPV6, name, [&address.octets()[..], &index].concat());
+            }
         }
         if let IpAddr::V4(address) = datagram.destination.address
             && ip.is_on(options::IP, net::IP_PKTINFO)

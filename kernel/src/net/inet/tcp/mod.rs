@@ -180,13 +180,12 @@ impl TcpSocket {
         }
     }
 
-    /// Local and remote name, and the bytes that are not received and not sent yet; of a listener the connections that wait and the most
-    /// that may.
+    /// Local and remote name, and the bytes that are not received and not sent yet; of a listener the connections that wait.
     pub(super) fn shown(&self) -> (Endpoint, Option<Endpoint>, usize, usize) {
         let unsent = self.unsent_bytes().unwrap_or(0);
         let state = self.state.lock();
         match state.phase {
-            Phase::Listening { backlog } => (state.local, None, state.waiting.len(), backlog),
+            Phase::Listening { .. } => (state.local, None, state.waiting.len(), 0),
             _ => (state.local, state.remote, state.queued_bytes, unsent),
         }
     }

@@ -88,6 +88,10 @@ impl TcpSocket {
         if message.flags.contains(MessageFlags::OOB) {
             return Err(Errno::INVAL);
         }
+        if message.flags.contains(MessageFlags::ERRQUEUE) {
+            // Nothing is ever put there.
+            return Err(Errno::AGAIN);
+        }
         let wanted = message.data.remaining();
         let target = if message.flags.contains(MessageFlags::WAITALL) { wanted } else { wanted.min(1) };
         let nonblocking = message.flags.contains(MessageFlags::DONTWAIT);

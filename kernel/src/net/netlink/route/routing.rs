@@ -18,8 +18,6 @@ const FIXED_BYTES: usize = 12;
 const V6_PRIORITY: u32 = 1024;
 /// `RTM_F_CLONED`: the answer to a question for one destination.
 const CLONED: u32 = 0x200;
-/// `RTM_F_LOOKUP_TABLE`: an IPv4 answer names the table that was looked at, and else the main one.
-const LOOKUP_TABLE: u32 = 0x1000;
 /// `RTCF_LOCAL` (`linux/in_route.h`).
 const LOCAL_FLAG: u32 = 0x8000_0000;
 /// `RT_SCOPE_NOWHERE`.
@@ -119,7 +117,8 @@ pub(super) fn get(request: &Request<'_>) -> Handled {
     let mut flags = if is_v4 { CLONED } else { 0 };
     // All that goes through a loopback is local in this sense.
     flags |= if is_v4 { LOCAL_FLAG } else { 0 };
-    let table = if is_v4 && request.word(8) & LOOKUP_TABLE == 0 { MAIN_TABLE } else { route.table };
+    // IPv4's local table is a part of the main one until there are rules.
+    let table = if is_v4 { MAIN_TABLE } else { route.table };
     let prefix_length = if is_v4 { 32 } else { 128 };
     let shown = Route { destination, prefix_length, table, protocol: if is_v4 { 0 } else { route.protocol }, scope: 0, ..route.clone() };
     let mut fixed = fixed(&shown, flags);
