@@ -9,6 +9,8 @@ FILTER ?=
 SEEDS ?= 1..20
 STEPS ?= 200
 LARGEST ?= 1000
+LARGEST_GRAFT ?= $(LARGEST)
+ROWS ?=
 
 # Quiet but for the first time, which takes a while.
 TOOLS := cargo run $(if $(wildcard target/debug/graft-tools),--quiet) --package graft-tools --
@@ -54,8 +56,8 @@ boot-time: setup kernel ## how long both kernels take until init runs
 walk: setup kernel ## random mount operations on both kernels side by side (SEEDS=1..20 STEPS=200)
 	@$(TOOLS) walk --seeds $(SEEDS) --steps $(STEPS)
 
-bench: setup kernel ## what mount operations cost on both kernels, in instructions (LARGEST=1000)
-	@$(TOOLS) bench --largest $(LARGEST)
+bench: setup kernel ## what mount operations cost on both kernels, in instructions (LARGEST=1000 LARGEST_GRAFT=1000 ROWS=part of a name)
+	@$(TOOLS) bench --largest $(LARGEST) --largest-graft $(LARGEST_GRAFT) $(if $(ROWS),--rows $(ROWS))
 
 mutations: setup ## break the kernel on purpose, place after place, and see which tests notice (FILTER=part of a name)
 	@$(TOOLS) mutations $(if $(FILTER),--filter "$(FILTER)")

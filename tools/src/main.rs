@@ -172,6 +172,9 @@ enum Task {
         /// The same for ours alone.
         #[arg(long)]
         largest_graft: Option<usize>,
+        /// Only the rows that have this in their names.
+        #[arg(long)]
+        rows: Option<String>,
     },
     /// Print the file of a kernel, fetching Linux if need be.
     KernelFile {
@@ -222,7 +225,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Rules => check_rules(&workspace),
         Task::Mutations { filter, host_tests } => run_mutations(&workspace, &Wish { filter, host_tests }),
         Task::Walk { seeds, steps, script } => run_walk(&workspace, &seeds, steps, script),
-        Task::Bench { largest, largest_graft } => run_bench(&workspace, largest, largest_graft.unwrap_or(largest)),
+        Task::Bench { largest, largest_graft, rows } => run_bench(&workspace, largest, largest_graft.unwrap_or(largest), rows.as_deref()),
         Task::KernelFile { kernel } => {
             println!("{}", kernel.file(&workspace, &|text| eprintln!("{text}"))?.display());
             Ok(true)
@@ -336,10 +339,10 @@ fn run_walk(workspace: &Workspace, seeds: &str, steps: usize, script: Option<Pat
     Ok(false)
 }
 
-fn run_bench(workspace: &Workspace, largest: usize, largest_graft: usize) -> Result<bool> {
+fn run_bench(workspace: &Workspace, largest: usize, largest_graft: usize, rows: Option<&str>) -> Result<bool> {
     let progress = Progress::new(false);
-    let linux = bench::measure(workspace, Kernel::Linux, largest, &progress)?;
-    let graft = bench::measure(workspace, Kernel::Graft, largest_graft, &progress)?;
+    let linux = bench::measure(workspace, Kernel::Linux, largest, rows, &progress)?;
+    let graft = bench::measure(workspace, Kernel::Graft, largest_graft, rows, &progress)?;
     progress.print(&bench::table(workspace, &graft, &linux)?);
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_int, c_long, c_void};
 use std::io::{Error, Result};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 fn check(result: c_long) -> Result<c_long> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
@@ -68,46 +69,25 @@ pub(crate) fn listmount(mount_id: u64, ids: &mut [u64]) -> Result<usize> {
     check(unsafe { libc::syscall(SYS_LISTMOUNT, &raw const request, ids.as_mut_ptr(), ids.len(), 0) }).map(|count| count as usize)
 }
 
-/// Nanoseconds of the monotonic clock. Under `-icount shift=0` each is an instruction of the guest.
-pub(crate) fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the structure outlives the call, which cannot fail for this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
+/// A mount namespace that stays without a process in it, as long as this is open.
+pub(crate) struct Namespace(OwnedFd);
 
-/// A child that enters a mount namespace of its own and waits; dropping ends it and waits for its end.
-pub(crate) struct NamespaceHolder {
-    pid: libc::pid_t,
-}
+impl Namespace {
+    /// The one that the process is in.
+    pub(crate) fn current() -> Result<Self> {
+        Ok(Self(std::fs::File::open("/proc/self/ns/mnt")?.into()))
+    }
 
-impl NamespaceHolder {
-    pub(crate) fn new() -> Result<Self> {
-        let (mut reader, writer) = std::io::pipe()?;
-        // SAFETY: the process has one thread; the child only makes system calls.
-        let pid = check(c_long::from(unsafe { libc::fork() }))? as libc::pid_t;
-        if pid == 0 {
-            drop(reader);
-            let entered = unshare_mounts().is_ok();
-            let _ = std::io::Write::write_all(&mut { writer }, &[u8::from(entered)]);
-            loop {
-                // SAFETY: waits for a signal.
-                unsafe { libc::pause() };
-            }
-        }
-        drop(writer);
-        let mut entered = [0];
-        std::io::Read::read_exact(&mut reader, &mut entered)?;
-        if entered == [1] { Ok(Self { pid }) } else { Err(Error::other("a child could not unshare its mount namespace")) }
+    /// Makes the process enter it.
+    pub(crate) fn enter(&self) -> Result<()> {
+        // SAFETY: the descriptor is open; the process has one thread.
+        check(unsafe { c_long::from(libc::setns(self.0.as_raw_fd(), libc::CLONE_NEWNS)) }).map(drop)
     }
 }
 
-impl Drop for NamespaceHolder {
-    fn drop(&mut self) {
-        // SAFETY: the pid is a child of ours that has not been waited for.
-        unsafe {
-            libc::kill(self.pid, libc::SIGKILL);
-            libc::waitpid(self.pid, std::ptr::null_mut(), 0);
-        }
-    }
+/// Lets the process have so many open files.
+pub(crate) fn allow_open_files(count: usize) -> Result<()> {
+    let limit = libc::rlimit { rlim_cur: count as u64, rlim_max: count as u64 };
+    // SAFETY: the structure outlives the call.
+    check(unsafe { c_long::from(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)) }).map(drop)
 }
