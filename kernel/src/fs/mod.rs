@@ -24,6 +24,7 @@ pub mod lock;
 pub mod memfd;
 pub mod mount;
 pub mod mount_context;
+pub mod mqueue;
 pub mod names;
 pub mod nsfs;
 pub mod open;
@@ -67,6 +68,7 @@ pub fn init() {
         &cgroupfs::TYPE,
         &devtmpfs::TYPE,
         &devpts::TYPE,
+        &mqueue::TYPE,
         &tmpfs::Ramfs,
         &overlayfs::TYPE,
         &fuse::TYPE,
