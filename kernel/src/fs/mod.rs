@@ -61,7 +61,7 @@ pub use superblock::SuperBlock;
 
 /// Makes the filesystem types known.
 pub fn init() {
-    let types: [&'static dyn superblock::FileSystemType; 10] = [
+    let types: [&'static dyn superblock::FileSystemType; 11] = [
         &sysfs::TYPE,
         &tmpfs::Tmpfs,
         &procfs::TYPE,
