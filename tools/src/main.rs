@@ -148,6 +148,9 @@ enum Task {
         /// Only the mutations whose names contain this.
         #[arg(long)]
         filter: Option<String>,
+        /// Only those that have no result yet, or were not seen by the tests that should.
+        #[arg(long)]
+        resume: bool,
         /// Run graft's own tests on the host too.
         #[arg(long)]
         host_tests: bool,
@@ -223,7 +226,7 @@ fn run(task: Task) -> Result<bool> {
         Task::BadInput { kernel } => show_verdicts(|progress| bad_input::run(&workspace, kernel, progress)),
         Task::BootTime { kernel } => show_boot_times(&workspace, kernel),
         Task::Rules => check_rules(&workspace),
-        Task::Mutations { filter, host_tests } => run_mutations(&workspace, &Wish { filter, host_tests }),
+        Task::Mutations { filter, resume, host_tests } => run_mutations(&workspace, &Wish { filter, resume, host_tests }),
         Task::Walk { seeds, steps, script } => run_walk(&workspace, &seeds, steps, script),
         Task::Bench { largest, largest_graft, rows } => run_bench(&workspace, largest, largest_graft.unwrap_or(largest), rows.as_deref()),
         Task::KernelFile { kernel } => {

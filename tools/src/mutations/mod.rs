@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use list::Mutation;
 use scratch::Scratch;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The packages whose tests are asked.
@@ -30,6 +30,8 @@ const PATIENCE: Patience =
 pub struct Wish {
     /// Only the mutations whose names contain this. The others keep the results of their last run.
     pub filter: Option<String>,
+    /// Only those that have no result yet, or were not seen by the tests that should.
+    pub resume: bool,
     /// Also run graft's own tests on the host.
     pub host_tests: bool,
 }
@@ -43,16 +45,23 @@ pub fn run(workspace: &Workspace, wish: &Wish, progress: &Progress) -> Result<(P
         bail!("the list of mutations is wrong:\n{}", complaints.join("\n"));
     }
     let scratch = Scratch::fill(workspace)?;
-    if wish.filter.is_none() {
+    if wish.filter.is_none() && !wish.resume {
         table::forget_all(workspace)?;
     }
-    let wanted = |mutation: &&Mutation| wish.filter.as_ref().is_none_or(|filter| mutation.name.contains(filter.as_str()));
+    let matches = |mutation: &Mutation| wish.filter.as_ref().is_none_or(|filter| mutation.name.contains(filter.as_str()));
+    let is_settled =
+        |mutation: &Mutation, result: &Option<Seen>| result.as_ref().is_some_and(|result| result.unseen_by(mutation).is_empty());
+    let kept = table::kept(workspace, &list)?;
+    let wanted = kept.iter().filter(|(mutation, result)| matches(mutation) && !(wish.resume && is_settled(mutation, result)));
+    let file = workspace.product("mutations.md")?;
     expect_unbroken(workspace, &scratch, &suites, progress)?;
-    for mutation in list.iter().filter(wanted) {
+    for (mutation, _) in wanted {
         progress.say(&format!("mutation: {}", mutation.name));
         let result = try_one(workspace, &scratch, mutation, &suites, wish, progress)?;
         progress.print(&result.line(mutation));
         table::keep(workspace, mutation, &result)?;
+        // After each, so that an hour's work is there whenever it is ended.
+        write_table(workspace, &list, &file)?;
     }
     let results = table::kept(workspace, &list)?;
     for (mutation, result) in &results {
@@ -61,10 +70,12 @@ pub fn run(workspace: &Workspace, wish: &Wish, progress: &Progress) -> Result<(P
             complaints.push(format!("{:?} is not seen by {}", mutation.name, unseen.join(", ")));
         }
     }
-    let file = workspace.product("mutations.md")?;
-    let text = table::markdown(&results, &gvisor_cases(workspace)?);
-    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     Ok((file, complaints))
+}
+
+fn write_table(workspace: &Workspace, list: &[Mutation], file: &Path) -> Result<()> {
+    let text = table::markdown(&table::kept(workspace, list)?, &gvisor_cases(workspace)?);
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The suites whose tests are asked.

@@ -30,6 +30,7 @@ fn propagate_to_same_mountpoint_stacks_mounts() {
         // Left to the detach of /tmp/d: on Linux 6.18 the unmount at the peer takes this one along too.
         bind_on("/tmp/d/c", "/tmp/d/c").forget();
         make("/tmp/d", MS_SHARED).expect("shared");
+        let present = at("/tmp/d/c").id;
         let _d2 = bind_on("/tmp/d", "/tmp/d2");
         let _d2_c = bind_on("/tmp/d2/c", "/tmp/d2/c");
         let found = all_at("/tmp/d/c");
@@ -37,7 +38,7 @@ fn propagate_to_same_mountpoint_stacks_mounts() {
         assert_ne!(found[0].parent, found[1].parent);
         // The propagated mount is tucked under the one that was there. Rule P9.
         let [tucked, covering] = if found[0].parent == at("/tmp/d").id { [0, 1] } else { [1, 0] };
-        assert_eq!(found[covering].parent, found[tucked].id);
+        assert_eq!((found[covering].id, found[covering].parent), (present, found[tucked].id));
     });
 }
 
@@ -47,12 +48,13 @@ fn umount_reparents_covered_mounts() {
         let _d = tmpfs_of_type("/tmp/d", MS_SHARED);
         tmpfs_on("/tmp/d/c").forget();
         let _c = Mounted::at("/tmp/d/c", MNT_DETACH);
+        let covering = at("/tmp/d/c").id;
         let _d2 = bind_on("/tmp/d", "/tmp/d2");
         mount("", "/tmp/d2/c", "tmpfs", 0, "").expect("mount");
         assert_eq!(all_at("/tmp/d/c").len(), 2);
         umount("/tmp/d2/c", MNT_DETACH).expect("detach");
         assert_ne!(group("/tmp/d/c"), 0);
-        assert_eq!(at("/tmp/d/c").parent, at("/tmp/d").id);
+        assert_eq!((at("/tmp/d/c").id, at("/tmp/d/c").parent), (covering, at("/tmp/d").id));
         assert!(!is_mounted("/tmp/d2/c"));
     });
 }

@@ -181,6 +181,8 @@ fn a_volume_that_is_a_subdirectory_receives_only_what_lies_in_it() {
         let last = || {
             assert!(is_mounted("/tmp/root/volume/disk"));
             assert_eq!(view("/tmp/root"), ["root/volume volume master:A", "root/volume/disk inside master:B"]);
+            umount("/tmp/root/volume/disk", 0).expect("its own copy");
+            umount("/tmp/root/volume", 0).expect("nothing else came, not even out of sight");
         };
         container(MS_SLAVE, first, meanwhile, last);
     });
