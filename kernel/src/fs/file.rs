@@ -274,6 +274,16 @@ pub trait FileOps: Any + Send + Sync {
         Ok(())
     }
 
+    /// Advisory locks, for a filesystem that keeps them elsewhere: the lock in the way, for a query. `None`: they are kept here.
+    fn lock(&self, file: &OpenFile, call: &lock::LockCall) -> Option<Result<Option<lock::RecordLock>>> {
+        None
+    }
+
+    /// `copy_file_range(2)` to another file of the same filesystem, without the bytes coming by. `None`: the generic copy.
+    fn copy_range(&self, offset: u64, target: &OpenFile, target_offset: u64, len_bytes: usize) -> Option<Result<usize>> {
+        None
+    }
+
     /// The filesystem's own number of the open file, for changes of attributes through it.
     fn handle(&self) -> Option<u64> {
         None

@@ -286,7 +286,23 @@ pub fn copy_file_range(
     if len_bytes == 0 {
         return Ok(0);
     }
-    copy(source, source_at, target, target_at, len_bytes)
+    match source.ops.copy_range(from, target, to, len_bytes) {
+        Some(copied) => {
+            let copied = copied?;
+            move_on(source, source_at, copied);
+            move_on(target, target_at, copied);
+            Ok(copied)
+        }
+        None => copy(source, source_at, target, target_at, len_bytes),
+    }
+}
+
+/// Steps over bytes that were moved.
+fn move_on(file: &OpenFile, at: &mut At, bytes: usize) {
+    at.advance(bytes);
+    if *at == At::Position {
+        *file.position.lock() += bytes as u64;
+    }
 }
 
 fn offset_of(file: &OpenFile, at: At) -> u64 {

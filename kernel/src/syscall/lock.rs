@@ -2,7 +2,7 @@
 
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
-use crate::fs::lock::{self, Mode, Owner, Range, RecordLock};
+use crate::fs::lock::{self, LockCall, Mode, Owner, Range, RecordLock};
 use crate::fs::{OpenFile, OpenFlags, internal};
 use crate::mm::UserPointer;
 use crate::task::current;
@@ -22,6 +22,10 @@ fn flock(arguments: &Arguments) -> Result<u64> {
     };
     let file = internal::file_of(arguments[0] as i32)?;
     let owner = Owner::file(&file);
+    let call = LockCall::Whole(owner, mode, operation & sys::LOCK_NB == 0);
+    if let Some(answer) = file.ops.lock(&file, &call) {
+        return answer.map(|_| 0);
+    }
     match mode {
         Some(mode) => {
             let wait = operation & sys::LOCK_NB == 0;
@@ -93,7 +97,10 @@ fn get_lock(file: &Arc<OpenFile>, pointer: UserPointer<RawLock>, of_file: bool) 
     let raw = pointer.read()?;
     let request = Request::decode(file, raw, of_file)?;
     let found = match request.lock()? {
-        Some(wanted) => lock::conflicting(&file.inode, &wanted),
+        Some(wanted) => match file.ops.lock(file, &LockCall::Query(wanted)) {
+            Some(answer) => answer?,
+            None => lock::conflicting(&file.inode, &wanted),
+        },
         None if of_file => lock::held(&file.inode, request.owner, request.range),
         None => return Err(Errno::INVAL),
     };
@@ -122,9 +129,15 @@ fn set_lock(file: &Arc<OpenFile>, pointer: UserPointer<RawLock>, of_file: bool, 
             if !allowed {
                 return Err(Errno::BADF);
             }
-            lock::lock_record(&file.inode, wanted, wait)?;
+            match file.ops.lock(file, &LockCall::Take(wanted, wait)) {
+                Some(answer) => drop(answer?),
+                None => lock::lock_record(&file.inode, wanted, wait)?,
+            }
         }
-        None => lock::unlock_record(&file.inode, request.owner, request.range)?,
+        None => match file.ops.lock(file, &LockCall::GiveUp(request.owner, request.range)) {
+            Some(answer) => drop(answer?),
+            None => lock::unlock_record(&file.inode, request.owner, request.range)?,
+        },
     }
     Ok(0)
 }

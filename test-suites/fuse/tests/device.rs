@@ -56,7 +56,8 @@ fn an_unconnected_descriptor_can_neither_be_read_nor_written() {
         let device = device();
         assert_eq!(errno(read_into(&device, 8192)), libc::EPERM);
         assert_eq!(errno((&device).write(&[0; 16])), libc::EPERM);
-        let segment = [0u64, 0];
+        let mut room = [0u8; 8192];
+        let segment = [room.as_mut_ptr() as u64, 8192];
         assert_errno!(syscall!(SYS_readv, device.as_raw_fd(), segment.as_ptr(), 1), EPERM);
     });
 }

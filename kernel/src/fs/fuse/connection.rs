@@ -131,6 +131,8 @@ pub struct Connection {
 
 /// Features that are all here.
 const OFFERED: Features = Features::ASYNC_READ
+    .union(Features::POSIX_LOCKS)
+    .union(Features::FLOCK_LOCKS)
     .union(Features::ATOMIC_O_TRUNC)
     .union(Features::BIG_WRITES)
     .union(Features::DONT_MASK)

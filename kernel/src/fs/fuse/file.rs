@@ -8,6 +8,7 @@ use super::protocol::{Features, Fields, Message, Opcode, OpenedFlags, READ_LOCK_
 use super::request::Question;
 use crate::errno::{Errno, Result};
 use crate::fs::file::{self, FileMapping};
+use crate::fs::lock::{LockCall, RecordLock};
 use crate::fs::{FileOps, Inode, OpenFile, OpenFlags, PollEvents, PollTable, attributes};
 use crate::mm::address_space::{FaultError, PageSource};
 use crate::mm::{Frame, IoBuffer, PAGE_SIZE_BYTES};
@@ -526,6 +527,18 @@ impl FileOps for RegularFile {
         self.handle.flush(handle::current_owner())
     }
 
+    fn lock(&self, _file: &OpenFile, call: &LockCall) -> Option<Result<Option<RecordLock>>> {
+        match self.node() {
+            Ok(node) => super::locks::lock(node, &self.handle, call),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn copy_range(&self, offset: u64, target: &OpenFile, target_offset: u64, len_bytes: usize) -> Option<Result<usize>> {
+        let other = target.downcast::<Self>()?;
+        self.ask_copy(offset, other, target_offset, len_bytes).transpose()
+    }
+
     fn handle(&self) -> Option<u64> {
         Some(self.handle.number)
     }
@@ -545,6 +558,30 @@ impl FileOps for RegularFile {
 }
 
 impl RegularFile {
+    /// `COPY_FILE_RANGE`: `None` if the server has none, or not for these two.
+    fn ask_copy(&self, offset: u64, other: &Self, target_offset: u64, len_bytes: usize) -> Result<Option<usize>> {
+        let (node, target) = (self.node()?, other.node()?);
+        node.write_back(&self.inode)?;
+        target.write_back(&other.inode)?;
+        let _changes = other.inode.lock.lock();
+        let body = Message::default().u64(self.handle.number).u64(offset).u64(target.number).u64(other.handle.number);
+        let body = body.u64(target_offset).u64(len_bytes as u64).u64(0);
+        let question = Question::new(Opcode::CopyFileRange, node.number, body).answer(8);
+        let answer = match node.connection().call_optional(question) {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(Errno::OPNOTSUPP | Errno::XDEV) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let copied = handle::bounded(Fields(&answer).u32(), len_bytes)?;
+        target.cache.forget(&other.inode, target_offset / PAGE, (copied as u64).div_ceil(PAGE) + 1);
+        {
+            let mut attributes = other.inode.attributes.lock();
+            attributes.size_bytes = attributes.size_bytes.max(target_offset + copied as u64);
+        }
+        target.changed_here();
+        Ok(Some(copied))
+    }
+
     /// `LSEEK`: `None` if the server has none, and the file counts as one piece of data.
     fn ask_seek(&self, node: &Node, offset: i64, whence: u32) -> Result<Option<u64>> {
         node.write_back(&self.inode)?;

@@ -3,7 +3,7 @@
 //! From the device to the files: `device` is what the server holds, `connection` what it is asked through, `request` one question and
 //! its answer, `protocol` the words; `options` and `mount` make a mount of a connection; `node` is an inode, `names` what its
 //! directories do, `file` and `directory` are open files, `cache` the pages that are kept; `notify` is what the server says unasked,
-//! `poll` and `ioctl` hand on what their names say, `control` is the type `fusectl`.
+//! `poll`, `ioctl` and `locks` hand on what their names say, `control` is the type `fusectl`.
 
 mod cache;
 mod connection;
@@ -13,6 +13,7 @@ mod directory;
 mod file;
 mod handle;
 mod ioctl;
+mod locks;
 mod mount;
 mod names;
 mod node;

@@ -65,6 +65,19 @@ pub struct RecordLock {
     pub pid: u32,
 }
 
+/// What is asked of a filesystem whose locks are kept elsewhere ([`FileOps::lock`](crate::fs::FileOps::lock)).
+#[derive(Clone, Copy, Debug)]
+pub enum LockCall {
+    /// Which lock is in the way of this one?
+    Query(RecordLock),
+    /// Take it; wait for it or not.
+    Take(RecordLock, bool),
+    /// Give up what the owner has of the range.
+    GiveUp(Owner, Range),
+    /// `flock(2)`: `None` gives up; wait or not.
+    Whole(Owner, Option<Mode>, bool),
+}
+
 struct WholeFileLock {
     owner: Owner,
     mode: Mode,
