@@ -3,6 +3,7 @@
 //! (it may fault a page in), an allocation of user pages. What must be held across such points is a `SleepMutex`.
 //!
 //! Order (take the outer first): address space → inode (`SleepMutex`) → forest → dentry tree → inode attributes →
-//! process table → thread signals → run queue → frames and heap. A lock that is missing here is a leaf.
+//! process table → thread signals → tree of control groups → run queue → state of one control group → frames and heap. A lock that is
+//! missing here is a leaf.
 
 pub use spin::{Lazy, Mutex as SpinLock, Once, RwLock};

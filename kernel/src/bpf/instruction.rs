@@ -81,7 +81,7 @@ pub enum Arithmetic {
     Modulo,
     ExclusiveOr,
     Move,
-    ArithmeticShiftRight,
+    SignedShiftRight,
 }
 
 /// Conditions of jumps.
@@ -199,7 +199,7 @@ impl Instruction {
             0x9 => Arithmetic::Modulo,
             0xa => Arithmetic::ExclusiveOr,
             0xb => Arithmetic::Move,
-            0xc => Arithmetic::ArithmeticShiftRight,
+            0xc => Arithmetic::SignedShiftRight,
             0xd if !wide && self.source == 0 && matches!(self.immediate, 16 | 32 | 64) => {
                 let bits = self.immediate as u32;
                 return Ok(if self.opcode & FROM_REGISTER == 0 { Kind::ToLittleEndian(bits) } else { Kind::ToBigEndian(bits) });
@@ -209,7 +209,7 @@ impl Instruction {
         let operand = self.operand()?;
         if matches!(operand, Operand::Immediate) {
             let divides = matches!(operation, Arithmetic::Divide | Arithmetic::Modulo);
-            let shifts = matches!(operation, Arithmetic::ShiftLeft | Arithmetic::ShiftRight | Arithmetic::ArithmeticShiftRight);
+            let shifts = matches!(operation, Arithmetic::ShiftLeft | Arithmetic::ShiftRight | Arithmetic::SignedShiftRight);
             let width = if wide { 64 } else { 32 };
             if divides && self.immediate == 0 || shifts && !(0..width).contains(&self.immediate) {
                 return Err(Errno::INVAL);

@@ -132,27 +132,18 @@ fn compute_wide(operation: Arithmetic, a: u64, b: u64) -> u64 {
         Arithmetic::ExclusiveOr => a ^ b,
         Arithmetic::ShiftLeft => a.wrapping_shl(b as u32),
         Arithmetic::ShiftRight => a.wrapping_shr(b as u32),
-        Arithmetic::ArithmeticShiftRight => (a as i64).wrapping_shr(b as u32) as u64,
+        Arithmetic::SignedShiftRight => (a as i64).wrapping_shr(b as u32) as u64,
         Arithmetic::Negate => a.wrapping_neg(),
         Arithmetic::Move => b,
     }
 }
 
-/// As [`compute_wide`] on the lower halves.
+/// As [`compute_wide`] on the lower halves: only shifts differ, in what they look at and what they fill with.
 fn compute_narrow(operation: Arithmetic, a: u32, b: u32) -> u32 {
     match operation {
-        Arithmetic::Add => a.wrapping_add(b),
-        Arithmetic::Subtract => a.wrapping_sub(b),
-        Arithmetic::Multiply => a.wrapping_mul(b),
-        Arithmetic::Divide => a.checked_div(b).unwrap_or(0),
-        Arithmetic::Modulo => a.checked_rem(b).unwrap_or(a),
-        Arithmetic::Or => a | b,
-        Arithmetic::And => a & b,
-        Arithmetic::ExclusiveOr => a ^ b,
         Arithmetic::ShiftLeft => a.wrapping_shl(b),
         Arithmetic::ShiftRight => a.wrapping_shr(b),
-        Arithmetic::ArithmeticShiftRight => (a as i32).wrapping_shr(b) as u32,
-        Arithmetic::Negate => a.wrapping_neg(),
-        Arithmetic::Move => b,
+        Arithmetic::SignedShiftRight => (a as i32).wrapping_shr(b) as u32,
+        other => compute_wide(other, a.into(), b.into()) as u32,
     }
 }

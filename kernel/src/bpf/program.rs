@@ -18,6 +18,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ProgramType {
+    /// Decides about packets of a control group. Such programs can be loaded, which is how libraries find out what `bpf(2)` can do, but
+    /// attached to nothing.
+    CgroupSocketBuffer = 8,
     /// Decides about devices of a control group.
     CgroupDevice = 15,
 }
@@ -25,14 +28,29 @@ pub enum ProgramType {
 impl ProgramType {
     /// From its number; `EINVAL` for one that is not there.
     pub fn from_number(number: u32) -> Result<Self> {
-        if number == Self::CgroupDevice as u32 { Ok(Self::CgroupDevice) } else { Err(Errno::INVAL) }
+        [Self::CgroupSocketBuffer, Self::CgroupDevice].into_iter().find(|known| *known as u32 == number).ok_or(Errno::INVAL)
     }
 
     /// What its programs are allowed.
     pub fn rules(self) -> &'static dyn verifier::Rules {
         match self {
+            Self::CgroupSocketBuffer => &SocketBufferRules,
             Self::CgroupDevice => &super::device::DeviceRules,
         }
+    }
+}
+
+/// Nothing of a packet can be looked at.
+struct SocketBufferRules;
+
+impl verifier::Rules for SocketBufferRules {
+    fn may_read_context(&self, _offset_bytes: i64, _size_bytes: usize) -> bool {
+        false
+    }
+
+    /// No or yes.
+    fn greatest_result(&self) -> u64 {
+        1
     }
 }
 
@@ -149,8 +167,7 @@ pub fn open(program: Arc<Program>) -> Result<Arc<OpenFile>> {
     anonymous_file("bpf-prog", Arc::new(ProgramFile(program)), OpenFlags::RDWR)
 }
 
-/// The program of type `wanted` behind an open file: `EINVAL` if it is none or another.
-pub fn of(file: &OpenFile, wanted: ProgramType) -> Result<Arc<Program>> {
-    let program = file.downcast::<ProgramFile>().map(|file| file.0.clone()).ok_or(Errno::INVAL)?;
-    if program.program_type == wanted { Ok(program) } else { Err(Errno::INVAL) }
+/// The program behind an open file: `EINVAL` if it is none.
+pub fn of(file: &OpenFile) -> Result<Arc<Program>> {
+    file.downcast::<ProgramFile>().map(|file| file.0.clone()).ok_or(Errno::INVAL)
 }

@@ -304,7 +304,7 @@ fn greatest(operation: Arithmetic, a: u64, b: u64, insn: &Instruction, operand: 
         (Arithmetic::And, _) => a.min(b),
         (Arithmetic::ShiftRight, Operand::Immediate) => a >> (insn.immediate.clamp(0, width - 1)),
         (Arithmetic::ShiftRight | Arithmetic::Divide | Arithmetic::Modulo, _) => a,
-        (Arithmetic::Add, _) => a.checked_add(b).unwrap_or(u64::MAX),
+        (Arithmetic::Add, _) => a.saturating_add(b),
         (Arithmetic::Or | Arithmetic::ExclusiveOr, _) => match (a | b).checked_ilog2() {
             Some(bit) => u64::MAX >> (63 - bit),
             None => 0,

@@ -26,7 +26,9 @@ const PROG_GET_FD_BY_ID: u32 = 13;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 const PROG_QUERY: u32 = 16;
 
-/// `BPF_CGROUP_DEVICE` of `enum bpf_attach_type`: the one place where programs can be attached.
+// `enum bpf_attach_type`, as far as there are programs for it.
+const ATTACH_CGROUP_INET_INGRESS: u32 = 0;
+const ATTACH_CGROUP_INET_EGRESS: u32 = 1;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 /// `BPF_F_QUERY_EFFECTIVE`.
 const QUERY_EFFECTIVE: u32 = 1;
@@ -186,37 +188,51 @@ fn group_of(fd: u32) -> Result<Arc<Cgroup>> {
     cgroupfs::group_of(&*current().files().get(fd as Fd)?)
 }
 
-fn program_of(fd: u32) -> Result<Arc<Program>> {
-    program::of(&*internal::file_of(fd as Fd)?, ProgramType::CgroupDevice)
+/// The program of a descriptor: `EINVAL` if it is none, or not of the type.
+fn program_of(fd: u32, wanted: ProgramType) -> Result<Arc<Program>> {
+    let program = program::of(&*internal::file_of(fd as Fd)?)?;
+    if program.program_type == wanted { Ok(program) } else { Err(Errno::INVAL) }
+}
+
+/// The type of the programs that go with a place.
+fn type_for(attach_type: u32) -> Result<ProgramType> {
+    match attach_type {
+        ATTACH_CGROUP_INET_INGRESS | ATTACH_CGROUP_INET_EGRESS => Ok(ProgramType::CgroupSocketBuffer),
+        ATTACH_CGROUP_DEVICE => Ok(ProgramType::CgroupDevice),
+        _ => Err(Errno::INVAL),
+    }
 }
 
 /// Where an attachment goes: target, program, type, flags, program to be replaced, each a word.
 fn attach(attribute: &Attribute) -> Result<u64> {
     attribute.require_no_more_than(32)?;
-    if attribute.word(8) != ATTACH_CGROUP_DEVICE {
-        return Err(Errno::INVAL);
-    }
+    let program_type = type_for(attribute.word(8))?;
     let flags = AttachFlags::from_bits(attribute.word(12)).ok_or(Errno::INVAL)?;
     if attribute.word(20) != 0 || attribute.long(24) != 0 {
         return Err(Errno::INVAL);
     }
-    let program = program_of(attribute.word(4))?;
+    let program = program_of(attribute.word(4), program_type)?;
     require(Capabilities::NET_ADMIN)?;
     let group = group_of(attribute.word(0))?;
+    if program_type != ProgramType::CgroupDevice {
+        // Packets are not asked about: what would not be enforced is not accepted.
+        return Err(Errno::OPNOTSUPP);
+    }
     let replaces = flags.contains(AttachFlags::ALLOW_MULTI | AttachFlags::REPLACE);
-    let replaced = if replaces { Some(program_of(attribute.word(16))?) } else { None };
+    let replaced = if replaces { Some(program_of(attribute.word(16), program_type)?) } else { None };
     device::attach(&group, program, flags, replaced.as_ref()).map(|()| 0)
 }
 
 fn detach(attribute: &Attribute) -> Result<u64> {
     attribute.require_no_more_than(32)?;
-    if attribute.word(8) != ATTACH_CGROUP_DEVICE {
-        return Err(Errno::INVAL);
-    }
+    let program_type = type_for(attribute.word(8))?;
     require(Capabilities::NET_ADMIN)?;
     let group = group_of(attribute.word(0))?;
+    if program_type != ProgramType::CgroupDevice {
+        return Err(Errno::NOENT);
+    }
     // Without a program the only one is meant.
-    let program = program_of(attribute.word(4)).ok();
+    let program = program_of(attribute.word(4), program_type).ok();
     device::detach(&group, program.as_ref()).map(|()| 0)
 }
 
@@ -228,11 +244,15 @@ fn query(attribute: &Attribute) -> Result<u64> {
     require(Capabilities::NET_ADMIN)?;
     attribute.require_no_more_than(64)?;
     let query_flags = attribute.word(8);
-    if query_flags & !QUERY_EFFECTIVE != 0 || attribute.word(4) != ATTACH_CGROUP_DEVICE {
+    if query_flags & !QUERY_EFFECTIVE != 0 {
         return Err(Errno::INVAL);
     }
+    let program_type = type_for(attribute.word(4))?;
     let group = group_of(attribute.word(0))?;
-    let (flags, programs) = device::query(&group, query_flags & QUERY_EFFECTIVE != 0);
+    let (flags, programs) = match program_type {
+        ProgramType::CgroupDevice => device::query(&group, query_flags & QUERY_EFFECTIVE != 0),
+        ProgramType::CgroupSocketBuffer => (AttachFlags::empty(), Vec::new()),
+    };
     attribute.write_word(ATTACH_FLAGS, flags.bits())?;
     attribute.write_word(COUNT, programs.len() as u32)?;
     let (room, address) = (attribute.word(COUNT) as usize, attribute.long(NUMBERS));
@@ -261,7 +281,7 @@ fn descriptor_by_id(attribute: &Attribute) -> Result<u64> {
 fn information(attribute: &Attribute) -> Result<u64> {
     attribute.require_no_more_than(16)?;
     let file = internal::file_of(attribute.word(0) as Fd)?;
-    let program = program::of(&file, ProgramType::CgroupDevice)?;
+    let program = program::of(&file)?;
     let (len_bytes, address) = (attribute.word(4), attribute.long(8));
     require_zeros_beyond(address, INFO_BYTES as u64, u64::from(len_bytes))?;
     let known = (len_bytes as usize).min(INFO_BYTES);

@@ -9,6 +9,7 @@ use crate::task::seccomp::{self, CallData, Decision};
 use crate::task::signal::{self, Signal, SignalInfo};
 use crate::task::{Thread, current, exit, return_work, rseq, scheduler};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
 
@@ -30,17 +31,21 @@ pub fn restart() -> Result<u64> {
 
 /// Runs the current thread until it ends.
 pub(in crate::task) fn run() -> ! {
-    while !current().must_end() {
-        if current().return_work.load(Ordering::Relaxed) != 0 {
-            return_work::see_to(&current());
-            if current().must_end() {
-                break;
-            }
-        }
-        turn(&current());
-    }
+    while go_on(&current()) {}
     // No reference to the thread may be on this stack from here on: nobody would drop it.
     exit::finish_current()
+}
+
+/// Sees to what must be done before user mode, and goes there once. Whether the thread lives on.
+fn go_on(thread: &Arc<Thread>) -> bool {
+    if thread.return_work.load(Ordering::Relaxed) != 0 && !thread.must_end() {
+        return_work::see_to(thread);
+    }
+    if thread.must_end() {
+        return false;
+    }
+    turn(thread);
+    true
 }
 
 /// Once into user mode and back, and what is due then.

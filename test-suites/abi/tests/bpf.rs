@@ -296,6 +296,19 @@ fn what_is_no_group_is_a_bad_descriptor() {
 }
 
 #[test]
+fn libraries_find_out_what_is_supported() {
+    in_child(|| {
+        // As the library of runc does it: a program for packets, attached to no group at all.
+        let program = constant(0);
+        let attribute = LoadAttribute { program_type: 8, ..load_attribute(&program) };
+        let fd = bpf(PROG_LOAD, &attribute).expect("a program for packets");
+        assert_errno!(bpf(PROG_ATTACH, &[u32::MAX, fd as u32, 0, REPLACE, 0, 0]), EBADF);
+        assert_errno!(bpf(PROG_ATTACH, &[u32::MAX, fd as u32, 0, 0x8000, 0, 0]), EINVAL);
+        assert_errno!(bpf(PROG_ATTACH, &[u32::MAX, fd as u32, ATTACH_CGROUP_DEVICE, 0, 0, 0]), EINVAL);
+    });
+}
+
+#[test]
 fn queries_tell_what_is_attached() {
     in_cgroups(|| {
         let group = Group::new("query");

@@ -185,11 +185,6 @@ impl Cgroup {
         self.state.lock().children.values().cloned().collect()
     }
 
-    /// The group of that name right below it.
-    pub fn child(&self, name: &[u8]) -> Option<Arc<Self>> {
-        self.state.lock().children.get(name).cloned()
-    }
-
     /// It and all groups below, each after the one above it.
     pub fn subtree(self: &Arc<Self>, _tree: &Tree) -> Vec<Arc<Self>> {
         let mut all = Vec::from([self.clone()]);
