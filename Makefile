@@ -24,7 +24,7 @@ KERNEL_ELF := target/kernel/x86_64-unknown-linux-gnu/kernel/graft-kernel
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kernel kernel-lints debug suites boot-time walk bench mutations rules doc setup clean
+.PHONY: help run test kernel kernel-lints debug suites containers boot-time walk bench mutations rules doc setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -49,6 +49,10 @@ debug: setup kernel ## boot the kernel halted, with a GDB stub, and say how to a
 suites: setup ## run the guest suites (KERNEL=graft, linux, host, both or all; FILTER=part of a name)
 	@if [ "$(KERNEL)" != linux ] && [ "$(KERNEL)" != host ]; then $(MAKE) --no-print-directory kernel; fi
 	@$(TOOLS) suites --kernel $(KERNEL) $(if $(FILTER),--filter $(FILTER))
+
+containers: setup ## run util-linux, bubblewrap, crun and runc through the container scenarios (KERNEL=graft, linux or both; FILTER=part of a name)
+	@if [ "$(KERNEL)" != linux ]; then $(MAKE) --no-print-directory kernel; fi
+	@$(TOOLS) containers --kernel $(KERNEL) $(if $(FILTER),--filter $(FILTER))
 
 boot-time: setup kernel ## how long both kernels take until init runs
 	@$(TOOLS) boot-time

@@ -44,6 +44,11 @@ impl Console {
     }
 }
 
+/// What follows `words` on a line. Firmware and kernels may have left text before them.
+pub fn after<'a>(line: &'a str, words: &str) -> Option<&'a str> {
+    line.split_once(words).map(|(_, rest)| rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

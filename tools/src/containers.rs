@@ -5,6 +5,7 @@
 //! booted again with the scenarios that are left.
 
 use crate::boot::{Limits, Machine, Recording, Watcher, boot};
+use crate::console::after;
 use crate::guest::{CLOSING_LINE, host_image, script};
 use crate::image::{Compression, Image};
 use crate::kernel::Kernel;
@@ -212,11 +213,6 @@ fn outcome_of(result: &str, output: &[String]) -> Option<(String, Outcome)> {
     let (verdict, name, seconds) = (words.next()?, words.next()?, words.next()?.parse().ok()?);
     let outcome = if verdict == "ok" { Outcome::Passed(seconds) } else { Outcome::Failed(seconds, output.to_vec()) };
     Some((name.to_owned(), outcome))
-}
-
-/// What follows `words` on a line. Firmware and kernels may have left text before them.
-fn after<'a>(line: &'a str, words: &str) -> Option<&'a str> {
-    line.split_once(words).map(|(_, rest)| rest)
 }
 
 /// The failures among the outcomes, each with what it printed.

@@ -4,6 +4,7 @@ use crate::bad_input;
 use crate::boot::{Recording, Unwatched};
 use crate::boot_checks;
 use crate::compare::difference;
+use crate::containers;
 use crate::demo;
 use crate::foreign::Foreign;
 use crate::kernel::{Kernel, Place};
@@ -56,6 +57,7 @@ pub fn run(workspace: &Workspace, console: bool) -> Tally {
     parts.run("walk", Parts::walk);
     parts.run("demonstration", Parts::demonstration);
     parts.run("foreign programs", Parts::foreign);
+    parts.run("containers", Parts::containers);
     parts.run("bad input", Parts::bad_input);
     parts.tally
 }
@@ -270,6 +272,16 @@ impl Parts<'_> {
             }
             self.side_by_side(&format!("{image}, the same on both kernels"), &outputs);
         }
+        Ok(())
+    }
+
+    /// The scenarios of util-linux, bubblewrap, crun and runc.
+    fn containers(&mut self) -> Result<()> {
+        let scenarios = containers::list(self.workspace, None)?;
+        let outcomes = containers::run(self.workspace, Kernel::Graft, &scenarios, self.progress)?;
+        let complaints = containers::complaints(&scenarios, &outcomes, Kernel::Graft);
+        self.tally.passed += scenarios.len() - complaints.len();
+        complaints.into_iter().for_each(|complaint| self.fail(complaint));
         Ok(())
     }
 

@@ -95,7 +95,12 @@ struct MessageQueuesSuper;
 
 impl SuperBlockOps for MessageQueuesSuper {
     fn statistics(&self, _superblock: &SuperBlock) -> FileSystemStatistics {
-        FileSystemStatistics { magic: MAGIC, block_size_bytes: crate::mm::PAGE_SIZE_BYTES as u64, name_max_bytes: 255, ..Default::default() }
+        FileSystemStatistics {
+            magic: MAGIC,
+            block_size_bytes: crate::mm::PAGE_SIZE_BYTES as u64,
+            name_max_bytes: 255,
+            ..Default::default()
+        }
     }
 
     /// The inodes hold the superblock, so they go first.

@@ -1,6 +1,7 @@
 //! How the tests of the suites ended in one place, read from what a guest's console or the host showed.
 
 use crate::boot::Recording;
+use crate::console::after;
 use crate::libtest::{Run, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -173,11 +174,6 @@ fn runs(lines: &[String]) -> Vec<(String, Run)> {
         }
     }
     runs
-}
-
-/// What follows `words` on a line. Firmware and kernels may have left text before them.
-fn after<'a>(line: &'a str, words: &str) -> Option<&'a str> {
-    line.split_once(words).map(|(_, rest)| rest)
 }
 
 #[cfg(test)]
