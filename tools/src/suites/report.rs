@@ -191,7 +191,7 @@ mod tests {
 
     fn suite(tests: &[&str]) -> Suite {
         let tests = tests.iter().map(|&name| name.to_owned()).collect();
-        Suite { name: "abi".to_owned(), package: "abi".to_owned(), program: "abi".into(), tests }
+        Suite { name: "abi".to_owned(), package: "abi".to_owned(), program: "abi".into(), tests, programs: Vec::new() }
     }
 
     fn outcome<'a>(report: &'a SuiteReport, name: &str) -> &'a Outcome {

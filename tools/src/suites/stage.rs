@@ -38,11 +38,9 @@ impl Stage {
         base.file("init", 0o755, script(workspace, "tools/guest/suites-init.sh")?);
         base.file("run-suites", 0o755, script(workspace, SCRIPT)?);
         if kernel == Kernel::Linux {
-            // Debian's kernel has overlayfs and FUSE as modules only; init loads what lies here.
-            for (file, name) in [("fs/overlayfs/overlay.ko", "overlay"), ("fs/fuse/fuse.ko", "fuse")] {
-                let module = packages.linux_module(file, &|text| progress.say(text))?;
-                base.file(&format!("modules/{name}.ko"), 0o644, module);
-            }
+            // Debian's kernel has overlayfs as a module only (FUSE is built in); init loads what lies here.
+            let module = packages.linux_module("fs/overlayfs/overlay.ko", &|text| progress.say(text))?;
+            base.file("modules/overlay.ko", 0o644, module);
         }
         Ok(Self { workspace: workspace.clone(), name: name.to_owned(), kind: Kind::Guest { file, base } })
     }
