@@ -26,24 +26,21 @@ impl<V: Vfs> Forest<V> {
     /// Returns whether it was the last pin of an unmounted mount: the caller then calls [`reap`](Self::reap).
     #[must_use = "the last unpin of an unmounted mount asks for `reap`"]
     pub fn unpin(&self, mount: MountId) -> bool {
-        if let Some(slot) = self.find(mount)
-            && self.mounts[slot].expiry_mark.load(Ordering::Relaxed)
-        {
-            self.mounts[slot].expiry_mark.store(false, Ordering::Relaxed);
+        let Some(slot) = self.find(mount) else {
+            return false;
+        };
+        let entry = &self.mounts[slot];
+        // Read first: the mark is hardly ever set, and a write would take the line from other processors.
+        if entry.expiry_mark.load(Ordering::Relaxed) {
+            entry.expiry_mark.store(false, Ordering::Relaxed);
         }
-        self.unpin_no_expire(mount)
+        give_back_pin(entry)
     }
 
     /// As [`unpin`](Self::unpin), but leaves the mark of MNT_EXPIRE: for the pin that umount2 itself took (U2).
     #[must_use = "the last unpin of an unmounted mount asks for `reap`"]
     pub fn unpin_no_expire(&self, mount: MountId) -> bool {
-        let Some(slot) = self.find(mount) else {
-            return false;
-        };
-        let entry = &self.mounts[slot];
-        let before = entry.pins.fetch_sub(1, Ordering::AcqRel);
-        debug_assert!(before > 0, "a mount was unpinned more often than pinned");
-        before == 1 && is_unmounted_alone(entry)
+        self.find(mount).is_some_and(|slot| give_back_pin(&self.mounts[slot]))
     }
 
     /// How many pins a mount has.
@@ -201,6 +198,13 @@ impl<V: Vfs> Forest<V> {
             bag.put(Remains::Mount { root, superblock, source, idmap });
         }
     }
+}
+
+/// Whether it was the last pin of an unmounted mount.
+fn give_back_pin<V: Vfs>(entry: &Mount<V>) -> bool {
+    let before = entry.pins.fetch_sub(1, Ordering::AcqRel);
+    debug_assert!(before > 0, "a mount was unpinned more often than pinned");
+    before == 1 && is_unmounted_alone(entry)
 }
 
 /// Whether a mount lives by its pins alone.

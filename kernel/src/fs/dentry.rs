@@ -8,11 +8,11 @@ use crate::errno::{Errno, Result};
 use crate::fs::{FileType, Inode, SuperBlock, inotify};
 use crate::sync::{RwLock, SpinLock};
 use alloc::{
-    collections::BTreeMap,
     sync::{Arc, Weak},
     vec::Vec,
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use hashbrown::HashMap;
 
 /// Dentries that the cache keeps though nobody uses them.
 const RECENT_DENTRIES: usize = 4096;
@@ -33,7 +33,7 @@ pub struct Dentry {
     pub superblock: Weak<SuperBlock>,
     pub(in crate::fs) place: SpinLock<DentryPlace>,
     pub(in crate::fs) inode: SpinLock<Option<Arc<Inode>>>,
-    pub(in crate::fs) children: SpinLock<BTreeMap<Vec<u8>, Weak<Dentry>>>,
+    pub(in crate::fs) children: SpinLock<HashMap<Vec<u8>, Weak<Dentry>>>,
     /// Removed from its directory.
     pub(in crate::fs) unhashed: AtomicBool,
     /// Not 0 while mounts (in any namespace) sit on it; 0 lets the walk skip graft.
@@ -55,7 +55,7 @@ impl Dentry {
             superblock: Arc::downgrade(superblock),
             place: SpinLock::new(DentryPlace { parent, name }),
             inode: SpinLock::new(inode),
-            children: SpinLock::new(BTreeMap::new()),
+            children: SpinLock::new(HashMap::new()),
             unhashed: AtomicBool::new(false),
             mounted: AtomicU32::new(0),
             valid_until_ns: AtomicU64::new(0),
@@ -86,8 +86,11 @@ impl Dentry {
         let child = Arc::new(Self::make(superblock, Some(self.clone()), name.to_vec(), inode));
         self.children.lock().insert(name.to_vec(), Arc::downgrade(&child));
         if keep {
+            superblock.kept_dentries.fetch_add(1, Ordering::Relaxed);
             let pushed_out = RECENT.lock()[slot_of(child.key)].replace(child.clone());
-            drop(pushed_out);
+            if let Some(dentry) = pushed_out {
+                dentry.count_out_of_recent();
+            }
         }
         child
     }
@@ -216,7 +219,16 @@ impl Dentry {
             let slot = &mut recent[slot_of(self.key)];
             if slot.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, self)) { slot.take() } else { None }
         };
-        drop(kept);
+        if let Some(dentry) = kept {
+            dentry.count_out_of_recent();
+        }
+    }
+
+    /// The ring has let go of it. No lock is held: this may be its end.
+    fn count_out_of_recent(self: Arc<Self>) {
+        if let Some(superblock) = self.superblock.upgrade() {
+            superblock.kept_dentries.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Moves the dentry to `name` below `directory`, pushing out what the cache has there (`rename(2)`: the victim was unhashed).
@@ -274,13 +286,18 @@ fn slot_of(key: u64) -> usize {
 
 /// Lets go of every dentry of `superblock` that only the cache kept: it shuts down, or its names are not to be trusted any more.
 pub fn forget_superblock(superblock: &Arc<SuperBlock>) {
-    for index in 0..RECENT_DENTRIES {
+    let is_its = |slot: &Option<Arc<Dentry>>| slot.as_ref().is_some_and(|kept| kept.superblock.as_ptr() == Arc::as_ptr(superblock));
+    let mut begin = 0;
+    while begin < RECENT_DENTRIES && superblock.kept_dentries.load(Ordering::Relaxed) != 0 {
         let taken = {
             let mut recent = RECENT.lock();
-            let slot = &mut recent[index];
-            if slot.as_ref().is_some_and(|kept| kept.superblock.as_ptr() == Arc::as_ptr(superblock)) { slot.take() } else { None }
+            let found = recent[begin..].iter().position(is_its).map_or(RECENT_DENTRIES, |offset| begin + offset);
+            begin = found + 1;
+            recent.get_mut(found).and_then(Option::take)
         };
-        drop(taken);
+        if let Some(dentry) = taken {
+            dentry.count_out_of_recent();
+        }
     }
 }
 

@@ -78,6 +78,8 @@ pub struct SuperBlock {
     pub renames: SleepMutex<()>,
     /// Files open for writing and files unlinked while open, for M4 (EBUSY on remount read-only) beyond graft's count per mount.
     pub unlinked_open: AtomicU32,
+    /// Dentries of it that only the cache may keep (`dentry::RECENT`): with none there is nothing to look for when it shuts down.
+    pub(in crate::fs) kept_dentries: AtomicU32,
     /// The filesystem's part.
     pub ops: Arc<dyn SuperBlockOps>,
     /// Mounts of it (and what else holds it active): it shuts down when the last goes.
@@ -144,6 +146,7 @@ impl SuperBlock {
             root: SpinLock::new(None),
             renames: SleepMutex::new(()),
             unlinked_open: AtomicU32::new(0),
+            kept_dentries: AtomicU32::new(0),
             ops,
             active: AtomicU32::new(0),
             anonymous_minor,

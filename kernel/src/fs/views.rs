@@ -28,38 +28,59 @@ struct MountTable {
     reader: SleepMutex<Reader>,
 }
 
-/// Where a reader in pieces is. Lines are made one by one as they are read: what is mounted all along is read exactly once.
+/// At most so much is made at once: the forest's lock is held meanwhile.
+const PIECE_BYTES: usize = 4096;
+
+/// Where a reader in pieces is. Lines are made as they are read: what is mounted all along is read exactly once.
 #[derive(Default)]
 struct Reader {
     /// The offset in the file up to which was read.
     offset: u64,
     cursor: Cursor,
-    /// What is left of the line that is being read.
-    rest: Vec<u8>,
+    /// Whole lines, of which the first `taken_bytes` were read.
+    lines: Vec<u8>,
+    taken_bytes: usize,
+}
+
+impl Reader {
+    /// What was made and not yet read.
+    fn rest(&self) -> &[u8] {
+        self.lines.get(self.taken_bytes..).unwrap_or_default()
+    }
+
+    fn take(&mut self, len_bytes: usize) {
+        self.taken_bytes += len_bytes;
+        self.offset += len_bytes as u64;
+    }
 }
 
 impl MountTable {
-    /// The next line; empty at the end.
-    fn next_line(&self, cursor: &mut Cursor) -> Result<Vec<u8>> {
+    /// Makes lines until there are `wanted_bytes`, if there is no rest of earlier ones. None are there at the end.
+    fn make_lines(&self, reader: &mut Reader, wanted_bytes: usize) -> Result<()> {
+        if !reader.rest().is_empty() {
+            return Ok(());
+        }
+        reader.lines.clear();
+        reader.taken_bytes = 0;
         let root = mount::place(&self.root);
-        let mut line = Vec::new();
+        let enough_bytes = wanted_bytes.min(PIECE_BYTES);
         let forest = mount::forest().read();
-        forest.write_next_line(self.table, self.namespace.id, &root, cursor, &mut line).map_err(|_| Errno::NOMEM)?;
-        Ok(line)
+        let made = forest.write_lines(self.table, self.namespace.id, &root, &mut reader.cursor, enough_bytes, &mut reader.lines);
+        made.map(drop).map_err(|_| Errno::NOMEM)
     }
 
     /// Goes to an offset that is not where the last read ended, by making the lines before it anew.
     fn go_to(&self, reader: &mut Reader, offset: u64) -> Result<()> {
         *reader = Reader::default();
         while reader.offset < offset {
-            let line = self.next_line(&mut reader.cursor)?;
-            if line.is_empty() {
+            let left = usize::try_from(offset - reader.offset).unwrap_or(usize::MAX);
+            self.make_lines(reader, left)?;
+            let skipped = left.min(reader.rest().len());
+            if skipped == 0 {
                 reader.offset = offset;
                 break;
             }
-            let skipped = usize::try_from(offset - reader.offset).map_or(line.len(), |skip| skip.min(line.len()));
-            reader.offset += skipped as u64;
-            reader.rest = line[skipped..].to_vec();
+            reader.take(skipped);
         }
         Ok(())
     }
@@ -73,20 +94,17 @@ impl FileOps for MountTable {
         }
         let mut total = 0;
         while buffer.remaining() > 0 {
-            if reader.rest.is_empty() {
-                reader.rest = self.next_line(&mut reader.cursor)?;
-                if reader.rest.is_empty() {
-                    break;
-                }
+            self.make_lines(&mut reader, buffer.remaining())?;
+            let wanted = reader.rest().len().min(buffer.remaining());
+            if wanted == 0 {
+                break;
             }
-            let wanted = reader.rest.len().min(buffer.remaining());
-            let moved = match buffer.put(&reader.rest[..wanted]) {
+            let moved = match buffer.put(&reader.rest()[..wanted]) {
                 Ok(moved) => moved,
                 Err(error) if total == 0 => return Err(error),
                 Err(_) => break,
             };
-            reader.rest.drain(..moved);
-            reader.offset += moved as u64;
+            reader.take(moved);
             total += moved;
             if moved < wanted {
                 break;

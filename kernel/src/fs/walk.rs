@@ -9,6 +9,7 @@ use crate::fs::{Dentry, FileType, Inode, Path, attributes, mount};
 use crate::task::Credentials;
 use alloc::{sync::Arc, vec::Vec};
 use bitflags::bitflags;
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
 
@@ -64,6 +65,13 @@ pub struct Last {
     pub kind: LastKind,
     /// Slashes follow it: it must be a directory.
     pub trailing_slash: bool,
+}
+
+/// A component that stands in [`Walk::pending`].
+struct Component {
+    name: Range<usize>,
+    kind: LastKind,
+    trailing_slash: bool,
 }
 
 /// What a walk may see and where it begins: taken from a thread, or put together by the kernel for itself.
@@ -127,7 +135,7 @@ impl Walk {
             return Err(Errno::XDEV);
         }
         let root = if scoped { start.directory.clone() } else { start.root };
-        let current = if absolute { root.clone() } else { start.directory };
+        let current = if absolute && start.directory != root { root.clone() } else { start.directory };
         Ok(Self {
             root,
             current,
@@ -163,26 +171,35 @@ impl Walk {
     /// Walks up to the directory of the last component.
     pub fn walk_to_parent(&mut self) -> Result<Last> {
         loop {
-            let Some(last) = self.next_component() else {
+            let Some(component) = self.component_before_last()? else {
                 return Ok(Last { name: Vec::new(), kind: LastKind::Root, trailing_slash: false });
             };
-            self.check_search()?;
             if self.nothing_left() {
-                self.must_be_directory |= last.trailing_slash;
-                return Ok(last);
+                self.must_be_directory |= component.trailing_slash;
+                let name = self.pending[component.name].to_vec();
+                return Ok(Last { name, kind: component.kind, trailing_slash: component.trailing_slash });
             }
             // What is not a directory is found out when its next component is looked up.
-            self.take(&last, true)?;
+            self.take_component(component, true)?;
         }
+    }
+
+    /// The next component, which may be looked up here; `None` at the end of the name.
+    fn component_before_last(&mut self) -> Result<Option<Component>> {
+        let component = self.next_component();
+        if component.is_some() {
+            self.check_search()?;
+        }
+        Ok(component)
     }
 
     /// Walks to the end.
     pub fn walk_to_end(&mut self, follow: bool) -> Result<()> {
-        loop {
-            let last = self.walk_to_parent()?;
-            if !self.take(&last, follow || last.trailing_slash)? {
-                break;
-            }
+        while let Some(component) = self.component_before_last()? {
+            let is_last = self.nothing_left();
+            self.must_be_directory |= is_last && component.trailing_slash;
+            let follow = follow || !is_last || component.trailing_slash;
+            self.take_component(component, follow)?;
         }
         if self.must_be_directory && !self.current.dentry().is_directory() {
             return Err(Errno::NOTDIR);
@@ -192,13 +209,21 @@ impl Walk {
 
     /// Takes one component. Returns whether it was a symbolic link that now stands in front of what is left.
     pub fn take(&mut self, component: &Last, follow: bool) -> Result<bool> {
-        match component.kind {
-            LastKind::Root | LastKind::Dot => Ok(false),
-            LastKind::DotDot => self.go_up().map(|()| false),
-            LastKind::Normal => {
-                let dentry = self.look_up(&component.name)?;
-                self.enter(dentry, follow)
-            }
+        let dentry = if component.kind == LastKind::Normal { Some(self.look_up(&component.name)?) } else { None };
+        self.arrive(component.kind, dentry, follow)
+    }
+
+    /// As [`Self::take`], of a component that is still in `pending`.
+    fn take_component(&mut self, component: Component, follow: bool) -> Result<bool> {
+        let dentry = if component.kind == LastKind::Normal { Some(self.look_up(&self.pending[component.name])?) } else { None };
+        self.arrive(component.kind, dentry, follow)
+    }
+
+    fn arrive(&mut self, kind: LastKind, dentry: Option<Arc<Dentry>>, follow: bool) -> Result<bool> {
+        match dentry {
+            Some(dentry) => self.enter(dentry, follow),
+            None if kind == LastKind::DotDot => self.go_up().map(|()| false),
+            None => Ok(false),
         }
     }
 
@@ -207,19 +232,18 @@ impl Walk {
     }
 
     /// Parses the next component; `next` then stands right behind it, at the slashes that follow.
-    fn next_component(&mut self) -> Option<Last> {
+    fn next_component(&mut self) -> Option<Component> {
         let rest = &self.pending[self.next..];
         let begin = self.next + rest.iter().position(|&byte| byte != b'/')?;
         let rest = &self.pending[begin..];
-        let len_bytes = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
-        let name = rest[..len_bytes].to_vec();
-        self.next = begin + len_bytes;
-        let kind = match name.as_slice() {
+        let len_bytes = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+        let kind = match &rest[..len_bytes] {
             b"." => LastKind::Dot,
             b".." => LastKind::DotDot,
             _ => LastKind::Normal,
         };
-        Some(Last { name, kind, trailing_slash: self.next < self.pending.len() })
+        self.next = begin + len_bytes;
+        Some(Component { name: begin..self.next, kind, trailing_slash: self.next < self.pending.len() })
     }
 
     /// A component is about to be looked up here: it must be a directory that may be searched.

@@ -94,7 +94,7 @@ impl Thread {
     /// What this thread has used. Of the running one up to now.
     pub fn usage(&self) -> Usage {
         if super::scheduler::try_current().is_some_and(|current| core::ptr::eq(&*current, self)) {
-            super::scheduler::charge_system();
+            super::scheduler::charge_system(self);
         }
         self.times.usage()
     }

@@ -242,7 +242,7 @@ fn find_reaper(process: &Arc<Process>) -> Option<Arc<Process>> {
 /// The thread's numbers and its place among the threads; with the last one the process becomes a zombie.
 fn leave_process(thread: &Arc<Thread>, last: bool) {
     let process = thread.process.clone();
-    scheduler::charge_system();
+    scheduler::charge_system(thread);
     process.times.lock().ended_threads.add(&thread.usage());
     thread.dead.store(true, Ordering::Relaxed);
     let pid = thread.pid();

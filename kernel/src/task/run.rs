@@ -8,8 +8,8 @@ use crate::syscall;
 use crate::task::seccomp::{self, CallData, Decision};
 use crate::task::signal::{self, Signal, SignalInfo};
 use crate::task::{Thread, current, exit, return_work, rseq, scheduler};
+use crate::time::timer;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
 
@@ -31,28 +31,24 @@ pub fn restart() -> Result<u64> {
 
 /// Runs the current thread until it ends.
 pub(in crate::task) fn run() -> ! {
-    while go_on(&current()) {}
+    let thread = current();
+    while !thread.must_end() {
+        if thread.return_work.load(Ordering::Relaxed) != 0 {
+            return_work::see_to(&thread);
+        } else {
+            turn(&thread);
+        }
+    }
     // No reference to the thread may be on this stack from here on: nobody would drop it.
+    drop(thread);
     exit::finish_current()
-}
-
-/// Sees to what must be done before user mode, and goes there once. Whether the thread lives on.
-fn go_on(thread: &Arc<Thread>) -> bool {
-    if thread.return_work.load(Ordering::Relaxed) != 0 && !thread.must_end() {
-        return_work::see_to(thread);
-    }
-    if thread.must_end() {
-        return false;
-    }
-    turn(thread);
-    true
 }
 
 /// Once into user mode and back, and what is due then.
 fn turn(thread: &Thread) {
-    scheduler::charge_system();
+    scheduler::charge_system(thread);
     let trap = thread.user_context.lock().run();
-    scheduler::charge_user();
+    scheduler::charge_user(thread);
     let switches = scheduler::switches();
     let mut call = None;
     match trap {
@@ -60,9 +56,15 @@ fn turn(thread: &Thread) {
         Trap::Fault { vector, error, address } => fault(thread, vector, error, address),
         Trap::Interrupt(_) => {}
     }
-    super::itimer::check_processor_time(thread);
+    // A thread that only makes calls is interrupted at the end of its slice at the latest, so nothing is missed.
+    let slice_ended = timer::slice_ended();
+    if slice_ended || trap != Trap::Syscall {
+        super::itimer::check_processor_time(thread);
+    }
     signal::deliver::deliver(thread, call);
-    scheduler::preempt_if_due();
+    if slice_ended || timer::slice_ended() {
+        scheduler::preempt();
+    }
     if switches != scheduler::switches() {
         rseq::interrupted(thread);
     }
@@ -92,7 +94,7 @@ fn system_call(thread: &Thread) -> Option<u64> {
     let interrupted =
         matches!(result, Err(Errno::INTR | Errno::RESTARTSYS | Errno::RESTARTNOINTR | Errno::RESTARTNOHAND | Errno::RESTART_BLOCK));
     if !interrupted {
-        signal::restore_mask();
+        signal::restore_mask(thread);
     }
     let value = result.unwrap_or_else(Errno::as_return_value);
     thread.user_context.lock().registers.rax = value;

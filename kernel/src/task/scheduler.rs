@@ -197,12 +197,10 @@ pub fn yield_now() {
     switch_away(&thread);
 }
 
-/// Called on the way back to user mode: gives the processor away if the slice is over.
-pub(in crate::task) fn preempt_if_due() {
-    if timer::slice_ended() {
-        super::load::sample();
-        yield_now();
-    }
+/// Called on the way back to user mode at the end of a slice: gives the processor away.
+pub(in crate::task) fn preempt() {
+    super::load::sample();
+    yield_now();
 }
 
 fn ends_wait(thread: &Thread, mode: WaitMode) -> bool {
@@ -286,7 +284,7 @@ extern "C" fn begin(_: usize) -> ! {
 /// Ends the current thread's life on the processor. Everything else of it is done.
 pub(in crate::task) fn end_current() -> ! {
     let thread = current();
-    charge_system();
+    charge_system(&thread);
     // Reference handed on to whoever runs next; this function never returns to drop its own.
     let raw = Arc::as_ptr(&thread);
     let previous = PROCESSOR.ended.lock().replace(thread);
@@ -298,7 +296,7 @@ pub(in crate::task) fn end_current() -> ! {
 
 /// Runs another thread until the current one is taken up again.
 fn switch_away(thread: &Arc<Thread>) {
-    charge_system();
+    charge_system(thread);
     switch_from(thread);
     after_switch();
 }
@@ -373,19 +371,19 @@ fn after_switch() {
 }
 
 /// Charges the time since the last charge to the running thread's system time.
-pub(in crate::task) fn charge_system() {
-    charge(|thread, ns| thread.times.add_system(ns));
+pub(in crate::task) fn charge_system(thread: &Thread) {
+    thread.times.add_system(uncharged_ns());
 }
 
 /// Charges the time since the last charge to the running thread's user time.
-pub(in crate::task) fn charge_user() {
-    charge(|thread, ns| thread.times.add_user(ns));
+pub(in crate::task) fn charge_user(thread: &Thread) {
+    thread.times.add_user(uncharged_ns());
 }
 
-fn charge(add: impl FnOnce(&Thread, u64)) {
+fn uncharged_ns() -> u64 {
     let now = clock::monotonic_ns();
     let since = PROCESSOR.charged_until_ns.swap(now, Ordering::Relaxed);
-    add(&current(), now.saturating_sub(since));
+    now.saturating_sub(since)
 }
 
 /// How many switches there have been (`ctxt` of `/proc/stat`).

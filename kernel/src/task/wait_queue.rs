@@ -71,7 +71,13 @@ impl WaitQueue {
 
     /// Wakes everybody.
     pub fn wake_all(&self) {
-        let waiters = self.waiters.lock().clone();
+        let waiters = {
+            let waiters = self.waiters.lock();
+            if waiters.is_empty() {
+                return;
+            }
+            waiters.clone()
+        };
         for waiter in waiters {
             waiter.wake();
         }
@@ -82,6 +88,9 @@ impl WaitQueue {
     pub fn wake_one(&self) {
         let waiters = {
             let mut waiters = self.waiters.lock();
+            if waiters.is_empty() {
+                return;
+            }
             let all = waiters.clone();
             if let Some(first) = waiters.iter().position(|waiter| waiter.exclusive()) {
                 let woken = waiters.remove(first);

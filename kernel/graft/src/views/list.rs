@@ -59,9 +59,23 @@ impl<V: Vfs> Forest<V> {
             }
         };
         let below = self.resolve(place.mount)?;
+        // Nothing leaves a whole superblock; and below a mount that was found reachable all is: mostly the last one's parent.
+        let shows_all = self.vfs.is_superblock_root(&place.dentry);
+        let mut known = below;
+        let mut is_reachable = |mount: MountSlot<V>| {
+            let entry = &self.mounts[mount];
+            if shows_all && entry.parent == Some(known) {
+                return true;
+            }
+            let reachable = self.is_reachable_from(mount, &entry.root, below, &place.dentry);
+            if reachable && mount != below {
+                known = entry.parent.unwrap_or(below);
+            }
+            reachable
+        };
         let listed = core::iter::successors(self.first_listed_after(space, after), |&mount| self.mounts[mount].next_by_id)
             .filter(|&mount| Some(mount) != left_out)
-            .filter(|&mount| self.is_reachable_from(mount, &self.mounts[mount].root, below, &place.dentry));
+            .filter(|&mount| is_reachable(mount));
         let count = ids.iter_mut().zip(listed).map(|(id, mount)| *id = self.mounts[mount].unique_id).count();
         Ok(count)
     }

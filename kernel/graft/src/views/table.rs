@@ -139,7 +139,7 @@ impl<V: Vfs> Forest<V> {
         sink.put(b" ")?;
         self.write_root(record.root, sink)?;
         sink.put(b" ")?;
-        put_escaped(sink, mountpoint, IN_PATHS)?;
+        put_escaped(sink, mountpoint, &IN_PATHS)?;
         sink.put(if record.flags.contains(MountFlags::RDONLY) { b" ro" } else { b" rw" })?;
         write_mount_flags(record, sink)?;
         let tags = [(&b" shared:"[..], record.shared), (b" master:", record.master), (b" propagate_from:", record.propagate_from)];
@@ -166,7 +166,7 @@ impl<V: Vfs> Forest<V> {
     fn write_mounts_line(&self, record: &MountRecord<'_, V>, mountpoint: &[u8], sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         write_source(record, sink)?;
         sink.put(b" ")?;
-        put_escaped(sink, mountpoint, IN_PATHS)?;
+        put_escaped(sink, mountpoint, &IN_PATHS)?;
         sink.put(b" ")?;
         self.write_type(record, sink)?;
         let super_flags = self.vfs.super_flags(record.superblock);
@@ -186,7 +186,7 @@ impl<V: Vfs> Forest<V> {
             sink.put(b"no device")?;
         }
         sink.put(b" mounted on ")?;
-        put_escaped(sink, mountpoint, IN_PATHS)?;
+        put_escaped(sink, mountpoint, &IN_PATHS)?;
         sink.put(b" with fstype ")?;
         self.write_type(record, sink)?;
         self.vfs.write_statistics(record.superblock, sink)
@@ -201,7 +201,7 @@ impl<V: Vfs> Forest<V> {
             return sink.put(b"/");
         }
         let path = self.path_in_superblock(root)?;
-        put_escaped(sink, &path, IN_PATHS)?;
+        put_escaped(sink, &path, &IN_PATHS)?;
         if self.vfs.is_unlinked(root) {
             sink.put(b"//deleted")?;
         }
@@ -224,13 +224,13 @@ impl<V: Vfs> Forest<V> {
     }
 
     fn write_type(&self, record: &MountRecord<'_, V>, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
-        self.vfs.write_filesystem_type(record.superblock, &mut Escaping { sink, set: IN_NAMES })
+        self.vfs.write_filesystem_type(record.superblock, &mut Escaping { sink, set: &IN_NAMES })
     }
 }
 
 fn write_source<V: Vfs>(record: &MountRecord<'_, V>, sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
     match record.source {
-        Some(source) => put_escaped(sink, source.as_ref(), IN_NAMES),
+        Some(source) => put_escaped(sink, source.as_ref(), &IN_NAMES),
         None => sink.put(b"none"),
     }
 }

@@ -2,10 +2,25 @@
 
 use crate::seam::{OutOfMemory, Sink};
 
+/// Which bytes are to be escaped: a table, since each byte of each line is asked for.
+pub(crate) struct EscapeSet([bool; 256]);
+
+impl EscapeSet {
+    const fn of(bytes: &[u8]) -> Self {
+        let mut table = [false; 256];
+        let mut index = 0;
+        while index < bytes.len() {
+            table[bytes[index] as usize] = true;
+            index += 1;
+        }
+        Self(table)
+    }
+}
+
 /// What mountpoints and roots escape (W8).
-pub(crate) const IN_PATHS: &[u8] = b" \t\n\\";
+pub(crate) static IN_PATHS: EscapeSet = EscapeSet::of(b" \t\n\\");
 /// What sources and types escape (W8).
-pub(crate) const IN_NAMES: &[u8] = b" \t\n\\#";
+pub(crate) static IN_NAMES: EscapeSet = EscapeSet::of(b" \t\n\\#");
 
 /// Writes a number in decimal.
 pub(crate) fn put_number(sink: &mut dyn Sink, number: u64) -> Result<(), OutOfMemory> {
@@ -23,23 +38,21 @@ pub(crate) fn put_number(sink: &mut dyn Sink, number: u64) -> Result<(), OutOfMe
 }
 
 /// Writes bytes, those of a set as backslash and three octal digits (W8).
-pub(crate) fn put_escaped(sink: &mut dyn Sink, bytes: &[u8], set: &[u8]) -> Result<(), OutOfMemory> {
-    let mut written = 0;
-    for (index, &byte) in bytes.iter().enumerate() {
-        if set.contains(&byte) {
-            sink.put(&bytes[written..index])?;
-            let octal = [b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)];
-            sink.put(&octal)?;
-            written = index + 1;
-        }
+pub(crate) fn put_escaped(sink: &mut dyn Sink, bytes: &[u8], set: &EscapeSet) -> Result<(), OutOfMemory> {
+    let mut rest = bytes;
+    while let Some(index) = rest.iter().position(|&byte| set.0[usize::from(byte)]) {
+        let byte = rest[index];
+        sink.put(&rest[..index])?;
+        sink.put(&[b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)])?;
+        rest = &rest[index + 1..];
     }
-    sink.put(&bytes[written..])
+    sink.put(rest)
 }
 
 /// A sink that escapes what goes through it.
 pub(crate) struct Escaping<'a> {
     pub(crate) sink: &'a mut dyn Sink,
-    pub(crate) set: &'static [u8],
+    pub(crate) set: &'static EscapeSet,
 }
 
 impl Sink for Escaping<'_> {
@@ -57,9 +70,9 @@ mod tests {
     fn numbers_and_escapes() {
         let mut text = Vec::new();
         put_number(&mut text, 0).unwrap();
-        put_escaped(&mut text, b" a#b\\", IN_PATHS).unwrap();
+        put_escaped(&mut text, b" a#b\\", &IN_PATHS).unwrap();
         put_number(&mut text, u64::MAX).unwrap();
-        put_escaped(&mut text, b"#\n", IN_NAMES).unwrap();
+        put_escaped(&mut text, b"#\n", &IN_NAMES).unwrap();
         assert_eq!(text, b"0\\040a#b\\13418446744073709551615\\043\\012");
     }
 }

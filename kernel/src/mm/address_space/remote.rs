@@ -3,6 +3,16 @@
 use super::{Access, AddressSpace};
 use crate::errno::{Errno, Result};
 
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// How many of a word's bytes, in memory order, come before the first that is 0.
+fn bytes_before_nul(word: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // The lowest byte that is 0 has its high bit set here, and none below it has.
+    let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+    zeros.trailing_zeros() as usize / 8
+}
+
 impl AddressSpace {
     /// Reads this program's memory, as far as it can be read. `EFAULT` if not a single byte can.
     pub fn read_remote(&self, address: u64, bytes: &mut [u8]) -> Result<usize> {
@@ -51,12 +61,23 @@ impl AddressSpace {
             let at = address.wrapping_add(text.len() as u64);
             let room = max_bytes - text.len();
             let ended = self.with_page(at, room, Access::Read, |page, count| {
-                // SAFETY: as in `read_remote`; the program may change the bytes, so each is read once.
+                text.try_reserve(count).map_err(|_| Errno::NOMEM)?;
+                let mut done = 0;
+                while count - done >= WORD_BYTES {
+                    // SAFETY: as in `read_remote`; the program may change the bytes, so each is read once.
+                    let word = unsafe { page.add(done).cast::<u64>().read_unaligned() };
+                    let len_bytes = bytes_before_nul(word);
+                    text.extend_from_slice(&word.to_le_bytes()[..len_bytes]);
+                    if len_bytes < WORD_BYTES {
+                        return Ok(true);
+                    }
+                    done += WORD_BYTES;
+                }
+                // SAFETY: as above.
                 let byte = |index: usize| unsafe { page.add(index).read_volatile() };
                 let before = text.len();
-                text.try_reserve(count).map_err(|_| Errno::NOMEM)?;
-                text.extend((0..count).map(byte).take_while(|&byte| byte != 0));
-                Ok(text.len() - before < count)
+                text.extend((done..count).map(byte).take_while(|&byte| byte != 0));
+                Ok(text.len() - before < count - done)
             });
             if ended.map_err(|_| Errno::FAULT)?? {
                 return Ok(Some(text));

@@ -44,7 +44,7 @@ pub(in crate::task) fn deliver(thread: &Thread, mut call: Option<u64>) {
     }
     settle_call(thread, call, None);
     if !thread.must_end() {
-        super::restore_mask();
+        super::restore_mask(thread);
     }
 }
 
@@ -59,13 +59,18 @@ fn frame_failed(signal: Signal) {
 
 /// Takes the next signal for `thread`: synchronous ones, its own, then the process's.
 fn next_signal(thread: &Thread) -> Option<SignalInfo> {
-    let mask = thread.signals.lock().mask;
-    take(thread, SignalSet(!mask.0))
+    take_selected(thread, |mask| SignalSet(!mask.0))
 }
 
 /// Takes the next pending signal of `wanted`, the thread's own first.
 pub(in crate::task) fn take(thread: &Thread, wanted: SignalSet) -> Option<SignalInfo> {
+    take_selected(thread, |_| wanted)
+}
+
+/// `select` makes the wanted set from the thread's mask.
+fn take_selected(thread: &Thread, select: impl FnOnce(SignalSet) -> SignalSet) -> Option<SignalInfo> {
     let mut own = thread.signals.lock();
+    let wanted = select(own.mask);
     let mut shared = thread.process.signals.lock();
     let info = if let Some(signal) = own.pending.next(wanted) {
         own.pending.take(signal)

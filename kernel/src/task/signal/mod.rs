@@ -18,6 +18,7 @@ pub use send::{send_to_current, send_to_group, send_to_process, send_to_thread};
 pub use wait::{pending_of_current, take_pending};
 
 use crate::errno::{Errno, Result};
+use crate::task::Thread;
 use linux_raw_sys::general as sys;
 
 /// A signal's number, 1 to 64.
@@ -171,8 +172,7 @@ pub fn set_temporary_mask(mask: SignalSet) {
 }
 
 /// Ends [`set_temporary_mask`].
-pub(in crate::task) fn restore_mask() {
-    let thread = super::current();
+pub(in crate::task) fn restore_mask(thread: &Thread) {
     let mut signals = thread.signals.lock();
     if let Some(mask) = signals.saved_mask.take() {
         signals.mask = mask;
