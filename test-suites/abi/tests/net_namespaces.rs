@@ -3,7 +3,7 @@
 use std::fs::{File, read_link};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 
 use abi::network::{flags_of, in_network_namespace, set_up, text_of, with_loopback};
 use abi::world::{mkdir, mount, write};
@@ -164,6 +164,31 @@ fn netns_settings_refuse_what_they_cannot_hold() {
         assert_eq!(text_of("/proc/sys/net/ipv4/ping_group_range"), "0\t100\n");
         set("ping_group_range", "200 100").expect("an empty range");
         assert_eq!(text_of("/proc/sys/net/ipv4/ping_group_range"), "1\t0\n");
+    });
+}
+
+#[test]
+fn netns_unix_queues_are_as_long_as_the_namespace_says() {
+    in_network_namespace(|| {
+        write("/proc/sys/net/unix/max_dgram_qlen", "1");
+        let name = SocketAddr::from_abstract_name(b"queue").expect("a name");
+        let _receiver = UnixDatagram::bind_addr(&name).expect("bind");
+        let sender = UnixDatagram::unbound().expect("a socket");
+        sender.set_nonblocking(true).expect("nonblocking");
+        for _ in 0..2 {
+            sender.send_to_addr(b"x", &name).expect("one more than the setting");
+        }
+        assert_errno!(sender.send_to_addr(b"x", &name), EAGAIN);
+        write("/proc/sys/net/core/somaxconn", "0");
+        let name = SocketAddr::from_abstract_name(b"listener").expect("a name");
+        let _listener = UnixListener::bind_addr(&name).expect("bind");
+        let connect = || {
+            let one = abi::network::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0).expect("a socket");
+            let bytes = [&(libc::AF_UNIX as u16).to_ne_bytes()[..], b"\0listener"].concat();
+            syscall!(SYS_connect, &one, bytes.as_ptr(), bytes.len()).map(|_| one)
+        };
+        let _first = connect().expect("one more than the backlog");
+        assert_errno!(connect(), EAGAIN);
     });
 }
 

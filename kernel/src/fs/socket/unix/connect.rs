@@ -8,20 +8,18 @@ use crate::fs::socket::wait_for;
 use alloc::sync::{Arc, Weak};
 use linux_raw_sys::net::AF_UNSPEC;
 
-/// `/proc/sys/net/core/somaxconn`.
-const MAX_BACKLOG: u32 = 4096;
-
 impl UnixSocket {
     /// `EOPNOTSUPP` for datagrams, `EINVAL` for sockets without a name or with a peer.
     pub(super) fn start_listening(&self, backlog: u32) -> Result<()> {
         if self.kind == Kind::Datagram {
             return Err(Errno::OPNOTSUPP);
         }
+        let most = self.network.settings.number("core/somaxconn") as u32;
         let mut state = self.state.lock();
         if state.address.is_none() || state.phase == Phase::Connected {
             return Err(Errno::INVAL);
         }
-        state.phase = Phase::Listening { backlog: backlog.min(MAX_BACKLOG) as usize };
+        state.phase = Phase::Listening { backlog: backlog.min(most) as usize };
         // What a client sees as its peer's credentials: those at the time of listen (unix(7), SO_PEERCRED).
         state.peer_credentials = Some(UserCredentials::effective_of_current());
         drop(state);

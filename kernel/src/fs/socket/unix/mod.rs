@@ -61,6 +61,8 @@ pub struct UnixSocket {
     kind: Kind,
     /// Whose abstract names it knows.
     network: Arc<NetworkNamespace>,
+    /// How many datagrams more than one may wait at a socket that is not connected back: `max_dgram_qlen` when it was made.
+    waiting_datagrams: usize,
     options: Options,
     state: SpinLock<State>,
     /// One reader of a stream at a time, so that two do not share a packet.
@@ -128,10 +130,12 @@ impl UnixSocket {
     }
 
     fn new(kind: Kind, network: Arc<NetworkNamespace>) -> Arc<Self> {
+        let waiting_datagrams = network.settings.number("unix/max_dgram_qlen").max(0) as usize;
         let socket = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             kind,
             network,
+            waiting_datagrams,
             options: Options::default(),
             state: SpinLock::new(State {
                 phase: Phase::Closed,

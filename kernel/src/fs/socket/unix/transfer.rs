@@ -12,8 +12,6 @@ use alloc::sync::Arc;
 
 /// The most that one packet of a stream holds.
 const STREAM_PART_BYTES: usize = 16 * 1024;
-/// `/proc/sys/net/unix/max_dgram_qlen`: datagrams that may wait at a socket that is not connected back.
-const MAX_WAITING_DATAGRAMS: usize = 10;
 /// What a datagram must leave free of the send buffer.
 const PACKET_RESERVE_BYTES: usize = 32;
 
@@ -100,7 +98,7 @@ impl UnixSocket {
     pub(super) fn may_queue(&self, other: &UnixSocket) -> bool {
         let state = other.state.lock();
         let mutual = state.peer.as_ref().is_some_and(|peer| core::ptr::eq(peer.as_ptr(), self));
-        mutual || core::ptr::eq(other, self) || state.packets.len() <= MAX_WAITING_DATAGRAMS
+        mutual || core::ptr::eq(other, self) || state.packets.len() <= other.waiting_datagrams
     }
 
     /// Sends a datagram or a seqpacket record: whole or not at all.
