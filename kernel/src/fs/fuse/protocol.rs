@@ -112,8 +112,6 @@ pub const WRITE_CACHE: u32 = 1 << 0;
 pub const READ_LOCK_OWNER: u32 = 1 << 1;
 /// `lock_owner` of a WRITE is set.
 pub const WRITE_LOCK_OWNER: u32 = 1 << 1;
-/// GETATTR is about an open file.
-pub const GET_ATTRIBUTES_OF_HANDLE: u32 = 1 << 0;
 /// RELEASE ends `flock` locks, too.
 pub const RELEASE_FLOCK_UNLOCK: u32 = 1 << 1;
 /// A lock is one of `flock(2)`.
