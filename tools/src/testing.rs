@@ -12,7 +12,7 @@ use crate::libtest::{Run, Verdict};
 use crate::mutations;
 use crate::progress::Progress;
 use crate::rules;
-use crate::suites::{self, is_for_guests, workspace_packages};
+use crate::suites::{self, is_for_guests, table, workspace_packages};
 use crate::walk;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
@@ -179,6 +179,8 @@ impl Parts<'_> {
     fn guest_suites(&mut self) -> Result<()> {
         self.progress.say("building the guest suites");
         let suites = suites::build(self.workspace)?;
+        let missing = table::missing_cases(&suites, &table::gvisor_cases(self.workspace)?);
+        self.verdict("a test for each of gVisor's cases", (!missing.is_empty()).then(|| format!("none for {}", missing.join(", "))));
         match suites::run(self.workspace, Place::Guest(Kernel::Graft), &suites, None, self.progress) {
             Ok(report) => {
                 self.tally.passed += report.passed();
