@@ -105,7 +105,7 @@ pub fn nodes() -> Vec<Node> {
     };
     let mut nodes = Vec::from([
         character("console", TTY_AUXILIARY_MAJOR, 1, 0o600),
-        character("fuse", MISC_MAJOR, FUSE_MINOR, 0o666),
+        character("fuse", MISC_MAJOR, FUSE_MINOR, 0o600),
         character("full", MEMORY_MAJOR, 7, 0o666),
         character("kmsg", MEMORY_MAJOR, 11, 0o644),
         character("null", MEMORY_MAJOR, 3, 0o666),

@@ -23,7 +23,7 @@ pub fn in_user_namespace(parent: impl FnOnce(), child: impl FnOnce()) {
 }
 
 /// Moves the process to a new user and mount namespace where it is root. user_namespaces(7).
-fn enter() {
+pub fn enter() {
     // SAFETY: they only read the caller's credentials.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
     crate::syscall!(SYS_unshare, libc::CLONE_NEWNS | libc::CLONE_NEWUSER).expect("unshare");
