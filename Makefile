@@ -24,7 +24,7 @@ KERNEL_ELF := target/kernel/x86_64-unknown-linux-gnu/kernel/graft-kernel
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kernel kernel-lints debug suites boot-time walk bench rules doc setup clean
+.PHONY: help run test kernel kernel-lints debug suites boot-time walk bench bench-crate rules doc setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -58,6 +58,9 @@ walk: setup kernel ## random mount operations on both kernels side by side (SEED
 
 bench: setup kernel ## what mount operations cost on both kernels, in instructions (LARGEST=1000 LARGEST_GRAFT=1000 ROWS=part of a name)
 	@$(TOOLS) bench --largest $(LARGEST) --largest-graft $(LARGEST_GRAFT) $(if $(ROWS),--rows $(ROWS))
+
+bench-crate: ## what the library's operations cost by themselves, in instructions a mount (needs valgrind)
+	@cargo bench --quiet --package graft --bench operations
 
 rules: ## hold the rules of semantics.md against the code and the tests that cite them
 	@$(TOOLS) rules
