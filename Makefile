@@ -24,7 +24,7 @@ KERNEL_ELF := target/kernel/x86_64-unknown-linux-gnu/kernel/graft-kernel
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kernel kernel-lints debug suites containers boot-time walk bench mutations rules doc setup clean
+.PHONY: help run test kernel kernel-lints debug suites containers boot-time walk bench bench-crate mutations rules doc setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -65,6 +65,9 @@ bench: setup kernel ## what mount operations cost on both kernels, in instructio
 
 mutations: setup ## break the kernel on purpose, place after place, and see which tests notice (FILTER=part of a name)
 	@$(TOOLS) mutations $(if $(FILTER),--filter "$(FILTER)")
+
+bench-crate: ## what the library's operations cost by themselves, in instructions a mount (needs valgrind)
+	@cargo bench --quiet --package graft --bench operations
 
 rules: ## hold the rules of semantics.md against the code and the tests that cite them
 	@$(TOOLS) rules

@@ -184,28 +184,8 @@ impl<V: Vfs> Forest<V> {
     /// Who inherits is settled for the whole chain at once, so that a slave is handed on once however many masters go.
     /// Cost: the mounts of the chain, their slaves, and the rings of groups that end with them.
     pub(crate) fn leave_groups(&mut self, chain: Option<MountSlot<V>>, leaving: Leaving) {
-        let epoch = self.next_epoch();
-        let mut current = chain;
-        while let Some(mount) = current {
-            self.mounts[mount].mark = epoch;
-            current = self.mounts[mount].chain;
-        }
-        let mut current = chain;
-        while let Some(mount) = current {
-            current = self.mounts[mount].chain;
-            let inherits = leaving == Leaving::ToSlave && self.mounts[mount].is_shared();
-            if inherits || self.mounts[mount].first_slave.is_some() {
-                let heir = self.heir(mount, epoch);
-                self.mounts[mount].scratch = heir;
-            }
-        }
-        let mut current = chain;
-        while let Some(mount) = current {
-            current = self.mounts[mount].chain;
-            if self.mounts[mount].first_slave.is_some() {
-                let heir = self.mounts[mount].scratch;
-                self.bequeath_slaves(mount, heir);
-            }
+        if core::iter::successors(chain, |&mount| self.mounts[mount].chain).any(|mount| self.has_heir(mount, leaving)) {
+            self.settle_heirs(chain, leaving);
         }
         let mut current = chain;
         while let Some(mount) = current {
@@ -223,6 +203,38 @@ impl<V: Vfs> Forest<V> {
                 }
             }
             self.leave_ring(mount);
+        }
+    }
+
+    /// Whether something of a leaving mount goes to another: its slaves, or, when it becomes a slave, the choice of its master.
+    fn has_heir(&self, mount: MountSlot<V>, leaving: Leaving) -> bool {
+        let entry = &self.mounts[mount];
+        entry.first_slave.is_some() || (leaving == Leaving::ToSlave && entry.is_shared())
+    }
+
+    /// Finds the heirs of the mounts of a chain, notes each with its mount, and hands the slaves on.
+    fn settle_heirs(&mut self, chain: Option<MountSlot<V>>, leaving: Leaving) {
+        let epoch = self.next_epoch();
+        let mut current = chain;
+        while let Some(mount) = current {
+            self.mounts[mount].mark = epoch;
+            current = self.mounts[mount].chain;
+        }
+        let mut current = chain;
+        while let Some(mount) = current {
+            current = self.mounts[mount].chain;
+            if self.has_heir(mount, leaving) {
+                let heir = self.heir(mount, epoch);
+                self.mounts[mount].scratch = heir;
+            }
+        }
+        let mut current = chain;
+        while let Some(mount) = current {
+            current = self.mounts[mount].chain;
+            if self.mounts[mount].first_slave.is_some() {
+                let heir = self.mounts[mount].scratch;
+                self.bequeath_slaves(mount, heir);
+            }
         }
     }
 

@@ -108,7 +108,7 @@ impl<V: Vfs> Forest<V> {
     /// The slaves of a mount, unless it is in a detached tree: those are not reached (X9).
     fn slaves_reached(&self, owner: MountSlot<V>) -> Position<V> {
         let entry = &self.mounts[owner];
-        let in_real_namespace = entry.namespace.is_some_and(|slot| !self.namespaces[slot].is_anonymous());
-        Position::Slaves { owner, next: if in_real_namespace { entry.first_slave } else { None } }
+        let in_real_namespace = || entry.namespace.is_some_and(|slot| !self.namespaces[slot].is_anonymous());
+        Position::Slaves { owner, next: entry.first_slave.filter(|_| in_real_namespace()) }
     }
 }

@@ -31,7 +31,11 @@ const NS_PER_S: i128 = 1_000_000_000;
 const ST_VALID: u64 = 0x20;
 
 fn seconds_and_nanoseconds(time: i128) -> (i64, u32) {
-    (time.div_euclid(NS_PER_S) as i64, time.rem_euclid(NS_PER_S) as u32)
+    match i64::try_from(time) {
+        // Until the year 2262: a division in one instruction.
+        Ok(time) => (time.div_euclid(NS_PER_S as i64), time.rem_euclid(NS_PER_S as i64) as u32),
+        Err(_) => (time.div_euclid(NS_PER_S) as i64, time.rem_euclid(NS_PER_S) as u32),
+    }
 }
 
 /// The full mode of a file, type and permissions.

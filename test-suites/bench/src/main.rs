@@ -42,6 +42,7 @@ fn run(largest: usize, wanted: Option<String>) -> Result<()> {
     std::fs::create_dir_all(TOP)?;
     calls::mount("bench", TOP, "tmpfs", 0)?;
     std::fs::write("/proc/sys/fs/mount-max", "1000000")?;
+    std::fs::write("/proc/sys/user/max_mnt_namespaces", (2 * MOST_NAMESPACES).to_string())?;
     calls::allow_open_files(MOST_NAMESPACES + 100)?;
     let meter = Meter::new(wanted)?;
     single::measure(&meter)?;
