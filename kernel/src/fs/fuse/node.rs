@@ -10,7 +10,7 @@ use super::names;
 use super::protocol::{AttributesAnswer, Features, Fields, Message, NodeAttributes, Opcode};
 use super::request::Question;
 use crate::errno::{Errno, Result};
-use crate::fs::inode::AttributeChange;
+use crate::fs::inode::{AttributeChange, MadeFile};
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
 use crate::mm::address_space::PageSource;
@@ -269,13 +269,7 @@ impl InodeOps for Node {
         names::make_node(self, dir, name, file_type, &attributes, device)
     }
 
-    fn create_and_open(
-        &self,
-        dir: &Arc<Inode>,
-        name: &[u8],
-        attributes: Attributes,
-        flags: OpenFlags,
-    ) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+    fn create_and_open(&self, dir: &Arc<Inode>, name: &[u8], attributes: Attributes, flags: OpenFlags) -> Result<MadeFile> {
         names::create_and_open(self, dir, name, &attributes, flags)
     }
 
@@ -287,12 +281,7 @@ impl InodeOps for Node {
         names::make_symlink(self, dir, name, target)
     }
 
-    fn make_unnamed_and_open(
-        &self,
-        dir: &Arc<Inode>,
-        attributes: Attributes,
-        flags: OpenFlags,
-    ) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+    fn make_unnamed_and_open(&self, dir: &Arc<Inode>, attributes: Attributes, flags: OpenFlags) -> Result<MadeFile> {
         names::make_unnamed(self, dir, &attributes, flags)
     }
 
