@@ -295,7 +295,7 @@ pub fn set_attributes(node: &Node, inode: &Arc<Inode>, change: &AttributeChange)
     node.require_good()?;
     if change.size_bytes.is_some() {
         // What is on its way may not arrive after the truncation.
-        file::write_back(node, inode)?;
+        super::pages::write_back(node, inode)?;
     }
     ask_change(node, inode, change)?;
     if let Some(size_bytes) = change.size_bytes {

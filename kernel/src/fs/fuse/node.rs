@@ -7,6 +7,7 @@ use super::file;
 use super::handle::Handle;
 use super::mount::Instance;
 use super::names;
+use super::pages;
 use super::protocol::{AttributesAnswer, Features, Fields, Message, NodeAttributes, Opcode};
 use super::request::Question;
 use crate::errno::{Errno, Result};
@@ -224,7 +225,7 @@ impl Node {
 
     /// Writes all dirty pages to the server, and times that it does not know.
     pub fn write_back(&self, inode: &Arc<Inode>) -> Result<()> {
-        file::write_back(self, inode)?;
+        pages::write_back(self, inode)?;
         if core::mem::take(&mut self.state.lock().times_are_ours) {
             let (modified, changed) = {
                 let attributes = inode.attributes.lock();
@@ -384,7 +385,7 @@ impl InodeOps for Node {
 
     fn pages(&self, inode: &Arc<Inode>) -> Option<Arc<dyn PageSource>> {
         // Pages are read through an open file; this only says that there can be some (`O_DIRECT`).
-        (inode.file_type == FileType::Regular).then(|| file::pages_without_handle(inode))
+        (inode.file_type == FileType::Regular).then(|| pages::without_handle(inode))
     }
 
     fn get_xattr(&self, _inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
