@@ -215,7 +215,7 @@ impl Node {
 
     /// `EACCES` for who may not use the mount.
     fn require_allowed(&self) -> Result<()> {
-        if self.connection().allows(&current().credentials()) { Ok(()) } else { Err(Errno::ACCES) }
+        if self.connection().terms.allows(&current().credentials()) { Ok(()) } else { Err(Errno::ACCES) }
     }
 
     /// An open file of the node that can write, for pages that are written later.
@@ -354,7 +354,7 @@ impl InodeOps for Node {
         if let Err(error) = self.require_good() {
             return Some(Err(error));
         }
-        if !self.connection().allows(credentials) {
+        if !self.connection().terms.allows(credentials) {
             return Some(Err(Errno::ACCES));
         }
         let wanted = access - Access::ASKING;
