@@ -224,6 +224,9 @@ impl Drop for Inode {
     }
 }
 
+/// A file that was made, and its operations if it was opened in the same step.
+pub type MadeFile = (Arc<Inode>, Option<Arc<dyn FileOps>>);
+
 /// What a filesystem does for its inodes. The generic code calls with permissions checked, mount write access held and, for everything
 /// that changes a directory, with the directory's `lock` held (both directories' in `rename`, ancestors first).
 /// Methods may block. Defaults are what Linux answers for a filesystem without the operation.
@@ -255,12 +258,7 @@ pub trait InodeOps: Any + Send + Sync {
     }
 
     /// `open(2)` with `O_TMPFILE`: as [`Self::make_unnamed`], opened in the same step if the filesystem does that.
-    fn make_unnamed_and_open(
-        &self,
-        dir: &Arc<Inode>,
-        attributes: Attributes,
-        flags: OpenFlags,
-    ) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+    fn make_unnamed_and_open(&self, dir: &Arc<Inode>, attributes: Attributes, flags: OpenFlags) -> Result<MadeFile> {
         self.make_unnamed(dir, attributes).map(|inode| (inode, None))
     }
 
@@ -306,13 +304,7 @@ pub trait InodeOps: Any + Send + Sync {
 
     /// `open(2)` of a name that is not there: makes a regular file as [`Self::create`] does, and opens it if the filesystem does both
     /// in one step (`None`: it is opened afterwards).
-    fn create_and_open(
-        &self,
-        dir: &Arc<Inode>,
-        name: &[u8],
-        attributes: Attributes,
-        flags: OpenFlags,
-    ) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+    fn create_and_open(&self, dir: &Arc<Inode>, name: &[u8], attributes: Attributes, flags: OpenFlags) -> Result<MadeFile> {
         self.create(dir, name, FileType::Regular, attributes, 0).map(|inode| (inode, None))
     }
 

@@ -9,13 +9,10 @@ use std::time::Duration;
 
 use abi::world::{self, c, mkdir, mount, umount};
 use abi::{Errno, assert_errno, syscall};
+use fuse::cases::errno;
 use fuse::server::{MOUNT, clone_device, clone_into, device, in_world, mount_device, read_request};
 use fuse::wire::message;
 use fuse::{Fs, Setup, op};
-
-fn errno(result: std::io::Result<usize>) -> i32 {
-    result.expect_err("an error").raw_os_error().expect("an errno")
-}
 
 /// What poll(2) says at once.
 fn poll(file: &File) -> i16 {

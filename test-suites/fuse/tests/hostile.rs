@@ -5,14 +5,11 @@ use std::os::unix::fs::MetadataExt;
 
 use abi::world::{self, read};
 use abi::{assert_errno, spawn, syscall};
+use fuse::cases::errno;
 use fuse::server::{MOUNT, in_world};
 use fuse::tree::Tree;
 use fuse::wire::{Attr, Body, attr_out, dirent, entry_out, feature, message};
 use fuse::{Answer, Fs, Setup, op};
-
-fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
-    result.expect_err("an error").raw_os_error().expect("an errno")
-}
 
 fn one_file(tree: &mut Tree) {
     tree.file("a", b"hello");

@@ -10,14 +10,11 @@ use abi::child::wait_until;
 use abi::mountinfo::is_mounted;
 use abi::world::{self, bind, mkdir, mount, move_mount, read, umount};
 use abi::{Status, assert_errno, signal, spawn};
+use fuse::cases::errno;
 use fuse::server::{MOUNT, device, in_world, mount_device, read_request};
 use fuse::wire::{Body, message};
 use fuse::{Answer, Fs, Setup, op};
 use libc::{MNT_DETACH, MNT_FORCE};
-
-fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
-    result.expect_err("an error").raw_os_error().expect("an errno")
-}
 
 /// A server in a process of its own.
 fn forked_server() -> abi::Child {

@@ -5,13 +5,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 
 use abi::world::{self, c, exists, mkdir, names, read, umount};
 use abi::{Errno, assert_errno, syscall};
+use fuse::cases::errno;
 use fuse::server::{MOUNT, in_world};
 use fuse::wire::feature;
 use fuse::{Fs, Setup, op};
-
-fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
-    result.expect_err("an error").raw_os_error().expect("an errno")
-}
 
 /// A file system whose answers hold for a long time.
 fn lasting(change: impl FnOnce(&mut fuse::tree::Tree)) -> Fs {

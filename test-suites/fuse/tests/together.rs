@@ -9,13 +9,10 @@ use std::time::Duration;
 use abi::mountinfo::{at, is_mounted};
 use abi::world::{self, bind, exists, make, mkdir, mkdirs, mount, names, rbind, read, umount};
 use abi::{Status, assert_errno, spawn, syscall, user_namespace};
+use fuse::cases::errno;
 use fuse::server::{MOUNT, device, in_world, mount_device, read_request};
 use fuse::wire::{Body, notify};
 use fuse::{Answer, Fs, Setup, op};
-
-fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
-    result.expect_err("an error").raw_os_error().expect("an errno")
-}
 
 fn files(tree: &mut fuse::tree::Tree) {
     tree.file("a", b"hello");

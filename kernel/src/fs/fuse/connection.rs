@@ -5,78 +5,17 @@
 //! measured before it is believed.
 
 use super::poll::PollPoints;
-use super::protocol::{
-    Features, Fields, INTERRUPT_BIT, MAJOR, MIN_READ_BYTES, MINOR, Message, Opcode, REQUEST_HEADER_BYTES, WRITE_FIELDS_BYTES,
-};
+use super::protocol::{Features, Fields, INTERRUPT_BIT, MAJOR, MIN_READ_BYTES, Opcode, REQUEST_HEADER_BYTES, WRITE_FIELDS_BYTES};
 use super::request::{Purpose, Question, Request, Status, header};
+use super::terms::{self, Agreement, DEFAULT_CONGESTION_THRESHOLD, DEFAULT_MAX_BACKGROUND, Settings, Terms};
 use crate::errno::{Errno, Result};
-use crate::mm::PAGE_SIZE_BYTES;
 use crate::sync::SpinLock;
-use crate::task::pid::PidNamespace;
 use crate::task::wait_queue::WaitMode;
-use crate::task::{Credentials, UserNamespace, WaitQueue, current};
+use crate::task::{WaitQueue, current};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-
-/// Readahead that is offered, in bytes.
-const OFFERED_READAHEAD_BYTES: u32 = 128 * 1024;
-/// Pages of a request without MAX_PAGES.
-const DEFAULT_MAX_PAGES: usize = 32;
-/// Pages of a request at most.
-const MAX_PAGES: usize = 256;
-/// `max_background` and its threshold unless the server says otherwise.
-const DEFAULT_MAX_BACKGROUND: u32 = 12;
-const DEFAULT_CONGESTION_THRESHOLD: u32 = 9;
-
-/// What a connection was mounted with.
-pub struct Terms {
-    /// Ids are meant in it.
-    pub user_namespace: Arc<UserNamespace>,
-    /// So are pids.
-    pub pid_namespace: Arc<PidNamespace>,
-    /// `user_id`, as an id of the initial namespace.
-    pub uid: u32,
-    /// `group_id`, likewise.
-    pub gid: u32,
-    /// Everybody may use the mount.
-    pub allow_other: bool,
-    /// The kernel checks modes.
-    pub default_permissions: bool,
-    /// `max_read`.
-    pub max_read_bytes: Option<u32>,
-}
-
-/// What INIT agreed upon.
-#[derive(Clone, Copy)]
-pub struct Settings {
-    /// The lower of both minor versions.
-    pub minor: u32,
-    /// Features that were offered and taken.
-    pub features: Features,
-    /// Most bytes of a WRITE.
-    pub max_write_bytes: usize,
-    /// Most pages of a READ or WRITE.
-    pub max_pages: usize,
-    /// Most bytes read ahead.
-    pub readahead_bytes: usize,
-}
-
-impl Settings {
-    const NONE: Self = Self {
-        minor: MINOR,
-        features: Features::empty(),
-        max_write_bytes: PAGE_SIZE_BYTES,
-        max_pages: DEFAULT_MAX_PAGES,
-        readahead_bytes: OFFERED_READAHEAD_BYTES as usize,
-    };
-
-    /// Whether a feature was agreed upon.
-    pub fn has(&self, feature: Features) -> bool {
-        self.features.contains(feature)
-    }
-}
 
 /// Where a connection stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,33 +68,6 @@ pub struct Connection {
     pub polls: PollPoints,
 }
 
-/// Features that are all here.
-const OFFERED: Features = Features::ASYNC_READ
-    .union(Features::POSIX_LOCKS)
-    .union(Features::FLOCK_LOCKS)
-    .union(Features::ATOMIC_O_TRUNC)
-    .union(Features::BIG_WRITES)
-    .union(Features::DONT_MASK)
-    .union(Features::SPLICE_WRITE)
-    .union(Features::SPLICE_MOVE)
-    .union(Features::SPLICE_READ)
-    .union(Features::HAS_IOCTL_DIR)
-    .union(Features::AUTO_INVAL_DATA)
-    .union(Features::DO_READDIRPLUS)
-    .union(Features::READDIRPLUS_AUTO)
-    .union(Features::ASYNC_DIO)
-    .union(Features::WRITEBACK_CACHE)
-    .union(Features::NO_OPEN_SUPPORT)
-    .union(Features::PARALLEL_DIROPS)
-    .union(Features::HANDLE_KILLPRIV)
-    .union(Features::ABORT_ERROR)
-    .union(Features::MAX_PAGES)
-    .union(Features::CACHE_SYMLINKS)
-    .union(Features::NO_OPENDIR_SUPPORT)
-    .union(Features::EXPLICIT_INVAL_DATA)
-    .union(Features::INIT_EXT)
-    .union(Features::HAS_EXPIRE_ONLY);
-
 impl Connection {
     /// A connection whose INIT waits to be read.
     pub fn new(terms: Terms) -> Arc<Self> {
@@ -183,10 +95,7 @@ impl Connection {
             aborted_by_user: AtomicBool::new(false),
             polls: PollPoints::default(),
         });
-        let mut body = Message::default().u32(MAJOR).u32(MINOR).u32(OFFERED_READAHEAD_BYTES);
-        body = body.u32(OFFERED.bits() as u32).u32((OFFERED.bits() >> 32) as u32);
-        body.0.resize(64, 0);
-        let init = Question::new(Opcode::Init, 0, body).answer_up_to(64).anonymous().forced();
+        let init = Question::new(Opcode::Init, 0, terms::offer()).answer_up_to(64).anonymous().forced();
         // Nothing can be in its way: the connection is new.
         let _ = connection.enqueue(init, Purpose::Init);
         connection
@@ -546,7 +455,14 @@ impl Connection {
         let (major, minor) = (fields.u32(), fields.u32());
         let agreed = major == MAJOR && body.len() >= 8;
         if agreed {
-            let settings = self.agree(minor, &mut fields);
+            let agreement = Agreement::new(&self.terms, minor, &mut fields);
+            if let Some(max_background) = agreement.max_background {
+                self.max_background.store(max_background, Ordering::Relaxed);
+            }
+            if let Some(threshold) = agreement.congestion_threshold {
+                self.congestion_threshold.store(threshold, Ordering::Relaxed);
+            }
+            let settings = agreement.settings;
             let mut queues = self.queues.lock();
             queues.settings = settings;
             if queues.phase == Phase::Starting {
@@ -560,47 +476,6 @@ impl Connection {
             }
         }
         self.started.wake_all();
-    }
-
-    fn agree(&self, minor: u32, fields: &mut Fields<'_>) -> Settings {
-        let (readahead, flags) = (fields.u32(), fields.u32());
-        let (max_background, threshold, max_write) = (fields.u16(), fields.u16(), fields.u32());
-        fields.u32();
-        let max_pages = fields.u16();
-        fields.u16();
-        let flags2 = fields.u32();
-        let mut features = Features::from_bits_truncate(u64::from(flags)) & OFFERED;
-        if features.contains(Features::INIT_EXT) {
-            features |= Features::from_bits_truncate(u64::from(flags2) << 32) & OFFERED;
-        }
-        if minor < 6 {
-            features = Features::empty();
-        }
-        if max_background != 0 {
-            self.max_background.store(u32::from(max_background), Ordering::Relaxed);
-        }
-        if threshold != 0 {
-            self.congestion_threshold.store(u32::from(threshold), Ordering::Relaxed);
-        }
-        let pages = if features.contains(Features::MAX_PAGES) { usize::from(max_pages).clamp(1, MAX_PAGES) } else { DEFAULT_MAX_PAGES };
-        let readahead = readahead.min(OFFERED_READAHEAD_BYTES).min(self.terms.max_read_bytes.unwrap_or(u32::MAX));
-        Settings {
-            minor: minor.min(MINOR),
-            features,
-            max_write_bytes: if minor < 5 { PAGE_SIZE_BYTES } else { (max_write as usize).max(PAGE_SIZE_BYTES) },
-            max_pages: pages,
-            readahead_bytes: readahead as usize / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES,
-        }
-    }
-
-    /// Whether somebody may use the mount at all: the owner by all his ids, or with `allow_other` everybody of the user namespace.
-    pub fn allows(&self, credentials: &Credentials) -> bool {
-        let terms = &self.terms;
-        if terms.allow_other {
-            return credentials.user_namespace.is_within(&terms.user_namespace);
-        }
-        [credentials.uid, credentials.effective_uid, credentials.saved_uid] == [terms.uid; 3]
-            && [credentials.gid, credentials.effective_gid, credentials.saved_gid] == [terms.gid; 3]
     }
 }
 

@@ -89,8 +89,17 @@ impl OpenDirectory {
     }
 }
 
-/// One entry on the wire: inode number, cookie of the next, type, name.
-fn take_dirent<'a>(fields: &mut Fields<'a>, head_bytes: usize) -> Result<Option<(u64, u64, u32, &'a [u8])>> {
+/// One entry on the wire.
+struct Dirent<'a> {
+    number: u64,
+    /// The cookie of the entry behind it.
+    next: u64,
+    kind: u32,
+    name: &'a [u8],
+}
+
+/// The next entry; `None` at the end, or for one that is cut off.
+fn take_dirent<'a>(fields: &mut Fields<'a>, head_bytes: usize) -> Result<Option<Dirent<'a>>> {
     if fields.0.len() < DIRENT_BYTES {
         return Ok(None);
     }
@@ -107,7 +116,7 @@ fn take_dirent<'a>(fields: &mut Fields<'a>, head_bytes: usize) -> Result<Option<
     if name.contains(&b'/') || name.contains(&0) {
         return Err(Errno::IO);
     }
-    Ok(Some((number, next, kind, name)))
+    Ok(Some(Dirent { number, next, kind, name }))
 }
 
 impl FileOps for OpenDirectory {
@@ -147,7 +156,7 @@ impl FileOps for OpenDirectory {
         let mut full = false;
         while fields.0.len() >= head_bytes + DIRENT_BYTES {
             let entry = plus.then(|| Entry::take(&mut fields, minor));
-            let Some((number, next, kind, name)) = take_dirent(&mut fields, head_bytes)? else { break };
+            let Some(Dirent { number, next, kind, name }) = take_dirent(&mut fields, head_bytes)? else { break };
             // What a lookup was counted for is kept or given back, whether the reader has room for the name or not.
             if let Some(entry) = &entry {
                 self.link(file, node, name, entry, asked_at_ns);

@@ -1,6 +1,6 @@
 //! The type `fuse`, with or without a subtype: a superblock for a connection, what statfs(2) and the mount tables show of it, its end.
 
-use super::connection::{Connection, Terms};
+use super::connection::Connection;
 use super::control;
 use super::device::Device;
 use super::names;
@@ -8,6 +8,7 @@ use super::node::Node;
 use super::options::Options;
 use super::protocol::{Entry, Features, Fields, Message, Opcode, ROOT_NODE};
 use super::request::Question;
+use super::terms::Terms;
 use crate::errno::{Errno, Result};
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
 use crate::fs::{Attributes, Dentry, FileType, Inode, SuperBlock};
@@ -221,7 +222,7 @@ impl SuperBlockOps for FuseSuper {
 
     /// Who may not use the mount learns nothing, and the server is not asked.
     fn statistics_at(&self, _superblock: &SuperBlock, place: &Dentry) -> Result<FileSystemStatistics> {
-        if !self.0.connection.allows(&current().credentials()) {
+        if !self.0.connection.terms.allows(&current().credentials()) {
             return Ok(FileSystemStatistics { magic: MAGIC, ..Default::default() });
         }
         let node = place.inode().and_then(|inode| inode.downcast::<Node>().map(|node| node.number));

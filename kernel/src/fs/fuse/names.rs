@@ -7,7 +7,7 @@ use super::node::Node;
 use super::protocol::{AttributesAnswer, Entry, Fields, Message, NodeAttributes, Opcode, set_attributes as bits};
 use super::request::Question;
 use crate::errno::{Errno, Result};
-use crate::fs::inode::{AttributeChange, Timestamp};
+use crate::fs::inode::{AttributeChange, MadeFile, Timestamp};
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, OpenFlags, xattr};
 use crate::task::user_namespace::OVERFLOW_ID;
@@ -160,13 +160,7 @@ fn open_fields(attributes: &Attributes, flags: OpenFlags) -> Message {
 }
 
 /// `CREATE`; for a server without it `MKNOD`, and the file is opened afterwards.
-pub fn create_and_open(
-    node: &Node,
-    dir: &Arc<Inode>,
-    name: &[u8],
-    attributes: &Attributes,
-    flags: OpenFlags,
-) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+pub fn create_and_open(node: &Node, dir: &Arc<Inode>, name: &[u8], attributes: &Attributes, flags: OpenFlags) -> Result<MadeFile> {
     if !node.connection().lacks(Opcode::Create) {
         let question = Question::new(Opcode::Create, node.number, open_fields(attributes, flags).name(name));
         match ask_new(node, dir, question, FileType::Regular, 16) {
@@ -185,12 +179,7 @@ fn take_opened(inode: &Arc<Inode>, opened: &[u8], flags: OpenFlags) -> Result<Ar
 }
 
 /// `TMPFILE`.
-pub fn make_unnamed(
-    node: &Node,
-    dir: &Arc<Inode>,
-    attributes: &Attributes,
-    flags: OpenFlags,
-) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+pub fn make_unnamed(node: &Node, dir: &Arc<Inode>, attributes: &Attributes, flags: OpenFlags) -> Result<MadeFile> {
     if node.connection().lacks(Opcode::TemporaryFile) {
         return Err(Errno::OPNOTSUPP);
     }
@@ -306,7 +295,7 @@ pub fn set_attributes(node: &Node, inode: &Arc<Inode>, change: &AttributeChange)
     node.require_good()?;
     if change.size_bytes.is_some() {
         // What is on its way may not arrive after the truncation.
-        file::write_back(node, inode)?;
+        super::pages::write_back(node, inode)?;
     }
     ask_change(node, inode, change)?;
     if let Some(size_bytes) = change.size_bytes {

@@ -7,10 +7,11 @@ use super::file;
 use super::handle::Handle;
 use super::mount::Instance;
 use super::names;
+use super::pages;
 use super::protocol::{AttributesAnswer, Features, Fields, Message, NodeAttributes, Opcode};
 use super::request::Question;
 use crate::errno::{Errno, Result};
-use crate::fs::inode::AttributeChange;
+use crate::fs::inode::{AttributeChange, MadeFile};
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
 use crate::mm::address_space::PageSource;
@@ -214,7 +215,7 @@ impl Node {
 
     /// `EACCES` for who may not use the mount.
     fn require_allowed(&self) -> Result<()> {
-        if self.connection().allows(&current().credentials()) { Ok(()) } else { Err(Errno::ACCES) }
+        if self.connection().terms.allows(&current().credentials()) { Ok(()) } else { Err(Errno::ACCES) }
     }
 
     /// An open file of the node that can write, for pages that are written later.
@@ -224,7 +225,7 @@ impl Node {
 
     /// Writes all dirty pages to the server, and times that it does not know.
     pub fn write_back(&self, inode: &Arc<Inode>) -> Result<()> {
-        file::write_back(self, inode)?;
+        pages::write_back(self, inode)?;
         if core::mem::take(&mut self.state.lock().times_are_ours) {
             let (modified, changed) = {
                 let attributes = inode.attributes.lock();
@@ -269,13 +270,7 @@ impl InodeOps for Node {
         names::make_node(self, dir, name, file_type, &attributes, device)
     }
 
-    fn create_and_open(
-        &self,
-        dir: &Arc<Inode>,
-        name: &[u8],
-        attributes: Attributes,
-        flags: OpenFlags,
-    ) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+    fn create_and_open(&self, dir: &Arc<Inode>, name: &[u8], attributes: Attributes, flags: OpenFlags) -> Result<MadeFile> {
         names::create_and_open(self, dir, name, &attributes, flags)
     }
 
@@ -287,12 +282,7 @@ impl InodeOps for Node {
         names::make_symlink(self, dir, name, target)
     }
 
-    fn make_unnamed_and_open(
-        &self,
-        dir: &Arc<Inode>,
-        attributes: Attributes,
-        flags: OpenFlags,
-    ) -> Result<(Arc<Inode>, Option<Arc<dyn FileOps>>)> {
+    fn make_unnamed_and_open(&self, dir: &Arc<Inode>, attributes: Attributes, flags: OpenFlags) -> Result<MadeFile> {
         names::make_unnamed(self, dir, &attributes, flags)
     }
 
@@ -364,7 +354,7 @@ impl InodeOps for Node {
         if let Err(error) = self.require_good() {
             return Some(Err(error));
         }
-        if !self.connection().allows(credentials) {
+        if !self.connection().terms.allows(credentials) {
             return Some(Err(Errno::ACCES));
         }
         let wanted = access - Access::ASKING;
@@ -395,7 +385,7 @@ impl InodeOps for Node {
 
     fn pages(&self, inode: &Arc<Inode>) -> Option<Arc<dyn PageSource>> {
         // Pages are read through an open file; this only says that there can be some (`O_DIRECT`).
-        (inode.file_type == FileType::Regular).then(|| file::pages_without_handle(inode))
+        (inode.file_type == FileType::Regular).then(|| pages::without_handle(inode))
     }
 
     fn get_xattr(&self, _inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
