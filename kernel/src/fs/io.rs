@@ -178,6 +178,16 @@ fn generic_seek(file: &OpenFile, position: u64, offset: i64, whence: u32) -> Res
     u64::try_from(base.wrapping_add(offset)).map_err(|_| Errno::INVAL)
 }
 
+/// `lseek(2)` in a directory whose positions are cookies: from its start or from here, never from an end. `EINVAL`.
+pub fn seek_directory(position: u64, offset: i64, whence: u32) -> Result<u64> {
+    let target = match whence {
+        sys::SEEK_SET => Some(offset),
+        sys::SEEK_CUR => (position as i64).checked_add(offset),
+        _ => None,
+    };
+    target.and_then(|target| u64::try_from(target).ok()).ok_or(Errno::INVAL)
+}
+
 /// `fallocate(2)`: the checks that do not depend on the filesystem.
 pub fn allocate(file: &OpenFile, mode: u32, offset: i64, len: i64) -> Result<()> {
     if offset < 0 || len <= 0 {

@@ -11,7 +11,6 @@ use crate::time::clock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use linux_raw_sys::general as sys;
 
 /// What one request asks for: what programs read directories with.
 const REQUEST_BYTES: usize = 32 * 1024;
@@ -125,12 +124,7 @@ impl FileOps for OpenDirectory {
     }
 
     fn seek(&self, _file: &OpenFile, position: u64, offset: i64, whence: u32) -> Option<Result<u64>> {
-        let target = match whence {
-            sys::SEEK_SET => Some(offset),
-            sys::SEEK_CUR => (position as i64).checked_add(offset),
-            _ => None,
-        };
-        Some(target.and_then(|target| u64::try_from(target).ok()).ok_or(Errno::INVAL))
+        Some(crate::fs::io::seek_directory(position, offset, whence))
     }
 
     fn read_directory(&self, file: &OpenFile, position: u64, emit: &mut dyn FnMut(&[u8], u64, FileType, u64) -> bool) -> Result<u64> {

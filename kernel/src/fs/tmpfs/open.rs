@@ -94,12 +94,7 @@ impl FileOps for DirectoryFile {
     }
 
     fn seek(&self, _file: &OpenFile, position: u64, offset: i64, whence: u32) -> Option<Result<u64>> {
-        let target = match whence {
-            sys::SEEK_SET => Some(offset),
-            sys::SEEK_CUR => (position as i64).checked_add(offset),
-            _ => None,
-        };
-        Some(target.and_then(|target| u64::try_from(target).ok()).ok_or(Errno::INVAL))
+        Some(crate::fs::io::seek_directory(position, offset, whence))
     }
 
     fn read_directory(&self, file: &OpenFile, position: u64, emit: &mut dyn FnMut(&[u8], u64, FileType, u64) -> bool) -> Result<u64> {
