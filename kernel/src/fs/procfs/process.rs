@@ -332,7 +332,9 @@ impl Content for TaskContent {
 
     fn store(&self, file: &OpenFile, bytes: &[u8]) -> Result<()> {
         let Kind::Writable(_, write) = self.entry.kind else { return Err(Errno::INVAL) };
-        self.with_view(file, |view| write(view, bytes))
+        // As Linux does: what is written counts as far as its first NUL, which runc writes along.
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        self.with_view(file, |view| write(view, text))
     }
 
     fn pollable(&self) -> bool {

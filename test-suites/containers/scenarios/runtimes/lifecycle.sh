@@ -124,6 +124,8 @@ scenario_exec_in_the_background_with_a_pid_file() {
     bundle
     starts c1
     $runtime exec -d --pid-file /work/pid c1 sleep 500
+    # exec comes back before the program runs.
+    eventually grep -q 'sleep' "/proc/$(cat /work/pid)/cmdline"
     equal "the command" "$(tr '\0' ' ' < "/proc/$(cat /work/pid)/cmdline")" "sleep 500 "
     equal "its pid namespace" "$(readlink "/proc/$(cat /work/pid)/ns/pid")" "$(readlink "/proc/$(process c1)/ns/pid")"
     removes c1

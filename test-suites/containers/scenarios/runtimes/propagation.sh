@@ -21,7 +21,7 @@ root_propagation() {
 }
 
 scenario_root_private() {
-    root_propagation private runc="private private" crun="private shared"
+    root_propagation private runc="private shared" crun="private shared"
 }
 
 scenario_root_rprivate() {
