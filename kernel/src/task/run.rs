@@ -32,12 +32,15 @@ pub fn restart() -> Result<u64> {
 /// Runs the current thread until it ends.
 pub(in crate::task) fn run() -> ! {
     let thread = current();
-    while !thread.must_end() {
-        if thread.return_work.load(Ordering::Relaxed) != 0 {
+    loop {
+        // Once for each way to user mode: work may ask to be done again the next time.
+        if thread.return_work.load(Ordering::Relaxed) != 0 && !thread.must_end() {
             return_work::see_to(&thread);
-        } else {
-            turn(&thread);
         }
+        if thread.must_end() {
+            break;
+        }
+        turn(&thread);
     }
     // No reference to the thread may be on this stack from here on: nobody would drop it.
     drop(thread);

@@ -67,6 +67,8 @@ impl Stage {
                 suite_image(base, left, all).write(&initramfs, Compression::None)?;
                 let mut machine = Machine::new(file.clone(), Some(initramfs));
                 machine.arguments = "quiet".to_owned();
+                // The suites lie in memory twice while they are unpacked, and half of it at most may be files.
+                machine.memory_mib = 1024;
                 boot(&machine, limits, &closing, watcher)?
             }
             Kind::Host => {
