@@ -47,7 +47,7 @@ extern "C" fn main(start_info: u64) -> ! {
 fn prepare_root() {
     let thread = task::current();
     let root = thread.fs().root();
-    let start = fs::walk::Start { root: root.clone(), directory: root, credentials: thread.credentials() };
+    let start = fs::walk::Start { root, directory: None, credentials: thread.credentials() };
     if let Err(error) = fs::initramfs::make_default_nodes(&start) {
         log::error!("/dev/console and /root cannot be made: {error:?}");
     }

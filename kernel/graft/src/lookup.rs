@@ -25,9 +25,15 @@ impl<V: Vfs> Forest<V> {
     ///
     /// Returns `None` where nothing is mounted there. Not for the start of a walk (L2). Cost: one table lookup for each mount of the stack, and one.
     pub fn cross(&self, place: &Place<V>) -> Option<Place<V>> {
-        let mount = self.find(place.mount)?;
-        let bottom = self.attached_at(mount, self.vfs.dentry_key(&place.dentry))?;
-        Some(self.root_place(self.top_of(bottom)))
+        let (mount, root) = self.cross_onto(place.mount, self.vfs.dentry_key(&place.dentry))?;
+        Some(Place::new(mount, root.clone()))
+    }
+
+    /// As [`cross`](Self::cross), without taking hold of anything: the mount at the top and its root.
+    pub fn cross_onto(&self, mount: MountId, dentry_key: u64) -> Option<(MountId, &V::Dentry)> {
+        let bottom = self.attached_at(self.find(mount)?, dentry_key)?;
+        let top = self.top_of(bottom);
+        Some((self.mount_id(top), &self.mounts[top].root))
     }
 
     /// The place itself, or the top of the stack that stands on it (F9, L4).

@@ -31,7 +31,10 @@ impl<V: Vfs> Forest<V> {
     /// The top of the stack that stands on a mount's root.
     pub(crate) fn top_of(&self, mount: MountSlot<V>) -> MountSlot<V> {
         let mut top = mount;
-        while let Some(next) = self.attached_at(top, self.root_key(top)) {
+        // Most mounts have no children: that is known without the table.
+        while self.mounts[top].first_child.is_some()
+            && let Some(next) = self.attached_at(top, self.root_key(top))
+        {
             top = next;
         }
         top

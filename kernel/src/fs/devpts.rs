@@ -323,7 +323,7 @@ fn top_for_multiplexer(path: &Path) -> Result<Path> {
     if instance_of(path).is_some() {
         return Ok(parent);
     }
-    let start = Start { root: current().fs().root(), directory: parent, credentials: current().credentials() };
+    let start = Start { root: current().fs().root(), directory: Some(parent), credentials: current().credentials() };
     let top = walk::lookup_from(start, b"pts", LookupFlags::DIRECTORY | LookupFlags::FOLLOW)?;
     let is_top = instance_of(&top).is_some() && top.dentry().parent().is_none();
     if is_top { Ok(top) } else { Err(Errno::NODEV) }
@@ -333,7 +333,7 @@ fn top_for_multiplexer(path: &Path) -> Result<Path> {
 pub fn open_peer(master: &OpenFile, pair: &Arc<Pair>, flags: OpenFlags) -> Result<usize> {
     let top = top_for_multiplexer(&master.path)?;
     let thread = current();
-    let start = Start { root: top.clone(), directory: top, credentials: thread.credentials() };
+    let start = Start { root: top, directory: None, credentials: thread.credentials() };
     let how = OpenHow { flags, mode: 0, resolve: Resolve::empty() };
     let file = open::open_from(start, format!("{}", pair.index).as_bytes(), how)?;
     let limit = thread.process.descriptor_limit();

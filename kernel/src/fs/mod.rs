@@ -49,6 +49,7 @@ pub mod timerfd;
 pub mod tmpfs;
 pub mod views;
 pub mod walk;
+mod walk_cached;
 pub mod xattr;
 
 pub use dentry::Dentry;

@@ -89,11 +89,11 @@ pub fn open_from(start: walk::Start, name: &[u8], how: OpenHow) -> Result<Arc<Op
 /// Opens a place that was found without a name (`open_by_handle_at(2)`): permissions are checked as for a name that leads there.
 pub fn open_unnamed_place(place: Path, how: OpenHow) -> Result<Arc<OpenFile>> {
     let credentials = crate::task::current().credentials();
-    let start = walk::Start { root: place.clone(), directory: place, credentials };
+    let start = walk::Start { root: place, directory: None, credentials };
     open_walked(Walk::begin(start, b"", Resolve::empty(), true)?, how.checked()?)
 }
 
-fn open_walked(mut walk: Walk, how: OpenHow) -> Result<Arc<OpenFile>> {
+fn open_walked(mut walk: Walk<'_>, how: OpenHow) -> Result<Arc<OpenFile>> {
     let follows = !how.flags.contains(OpenFlags::NOFOLLOW);
     if how.flags.contains(OpenFlags::TMPFILE) {
         walk.walk_to_end(follows)?;
@@ -125,7 +125,7 @@ enum Made {
 }
 
 /// `O_CREAT`: walks to the file, or makes it.
-fn find_or_create(walk: &mut Walk, how: OpenHow) -> Result<Made> {
+fn find_or_create(walk: &mut Walk<'_>, how: OpenHow) -> Result<Made> {
     let exclusive = how.flags.contains(OpenFlags::EXCL);
     let follows = !exclusive && !how.flags.contains(OpenFlags::NOFOLLOW);
     loop {
@@ -156,7 +156,7 @@ enum Found {
 }
 
 /// The existing dentry of the last component; or makes the file and goes there.
-fn create_or_existing(walk: &mut Walk, last: &Last, how: OpenHow) -> Result<Found> {
+fn create_or_existing(walk: &mut Walk<'_>, last: &Last, how: OpenHow) -> Result<Found> {
     let mut dentry = walk.look_up(&last.name)?;
     if dentry.inode().is_some() {
         return Ok(Found::Existing(dentry));
@@ -191,7 +191,7 @@ fn create_or_existing(walk: &mut Walk, last: &Last, how: OpenHow) -> Result<Foun
 }
 
 /// `O_TMPFILE`: a file in the directory's filesystem that has no name. `linkat(2)` may give it one, unless `O_EXCL`.
-fn open_unnamed(walk: &Walk, how: OpenHow) -> Result<Arc<OpenFile>> {
+fn open_unnamed(walk: &Walk<'_>, how: OpenHow) -> Result<Arc<OpenFile>> {
     let directory_path = walk.current();
     let directory = directory_path.inode().filter(|inode| inode.file_type == FileType::Directory).ok_or(Errno::NOTDIR)?;
     let _access = WriteAccess::take(directory_path)?;

@@ -74,7 +74,7 @@ pub fn check_mode(inode: &Inode, credentials: &Credentials, access: Access) -> R
 }
 
 /// The class that counts is the first that fits: owner, group, others.
-fn mode_allows(attributes: &Attributes, credentials: &Credentials, access: Access) -> bool {
+pub(in crate::fs) fn mode_allows(attributes: &Attributes, credentials: &Credentials, access: Access) -> bool {
     let bits = if credentials.filesystem_uid == attributes.uid {
         attributes.mode >> 6
     } else if credentials.in_group(attributes.gid) {

@@ -283,6 +283,12 @@ pub trait SuperBlockOps: Any + Send + Sync {
         true
     }
 
+    /// Whether a walk need not ask it: what is cached holds, attributes of directories lie in the inode, and mode bits alone decide who
+    /// may search them. (What they do not allow, [`InodeOps::permission`](crate::fs::InodeOps::permission) is asked about.)
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
     /// Whether a name that leads nowhere can be given to a new file. procfs says no: nothing can be made in it, and asking for that is
     /// `ENOENT`, whatever the permissions.
     fn has_free_names(&self) -> bool {

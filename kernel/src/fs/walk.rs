@@ -1,13 +1,14 @@
 //! The path walk: from a name to a place (`path_resolution(7)`, rules L1 to L14).
 //!
 //! A [`Walk`] holds what is left of the name. Symbolic links are spliced in front of it, so a walk is one loop without recursion.
-//! Mounts are crossed through graft; no lock is held while a filesystem is asked.
+//! Mounts are crossed through graft; no lock is held while a filesystem is asked. What needs no filesystem to be asked is skimmed
+//! over (`walk_cached`); the loop here takes what is left.
 
 use crate::errno::{Errno, Result};
 use crate::fs::permission::{self, Access};
 use crate::fs::{Dentry, FileType, Inode, Path, attributes, mount};
 use crate::task::Credentials;
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 use bitflags::bitflags;
 use core::ops::Range;
 use core::sync::atomic::Ordering;
@@ -68,10 +69,24 @@ pub struct Last {
 }
 
 /// A component that stands in [`Walk::pending`].
-struct Component {
-    name: Range<usize>,
-    kind: LastKind,
-    trailing_slash: bool,
+pub(super) struct Component {
+    pub name: Range<usize>,
+    pub kind: LastKind,
+    pub trailing_slash: bool,
+}
+
+/// The first component of `pending` at or behind `next`.
+pub(super) fn component_at(pending: &[u8], next: usize) -> Option<Component> {
+    let begin = next + pending[next..].iter().position(|&byte| byte != b'/')?;
+    let rest = &pending[begin..];
+    let len_bytes = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+    let kind = match &rest[..len_bytes] {
+        b"." => LastKind::Dot,
+        b".." => LastKind::DotDot,
+        _ => LastKind::Normal,
+    };
+    let name = begin..begin + len_bytes;
+    Some(Component { trailing_slash: name.end < pending.len(), name, kind })
 }
 
 /// What a walk may see and where it begins: taken from a thread, or put together by the kernel for itself.
@@ -79,8 +94,8 @@ struct Component {
 pub struct Start {
     /// Where `/` leads.
     pub root: Path,
-    /// Where a relative name begins.
-    pub directory: Path,
+    /// Where a relative name begins; `None` for the root.
+    pub directory: Option<Path>,
     /// For whom.
     pub credentials: Arc<Credentials>,
 }
@@ -96,36 +111,34 @@ impl Start {
         let (fs, credentials) = (thread.fs(), thread.credentials());
         let root = fs.root();
         let absolute = name.first() == Some(&b'/') && !resolve.contains(Resolve::IN_ROOT);
-        let directory = if absolute {
-            root.clone()
-        } else if directory_fd == sys::AT_FDCWD {
-            fs.working_directory()
-        } else {
-            thread.files().get(directory_fd)?.path.clone()
-        };
-        if !absolute && !name.is_empty() && !directory.dentry().is_directory() {
+        if absolute {
+            return Ok(Self { root, directory: None, credentials });
+        }
+        let directory = if directory_fd == sys::AT_FDCWD { fs.working_directory() } else { thread.files().get(directory_fd)?.path.clone() };
+        if !name.is_empty() && !directory.dentry().is_directory() {
             return Err(Errno::NOTDIR);
         }
-        Ok(Self { root, directory, credentials })
+        Ok(Self { root, directory: Some(directory), credentials })
     }
 }
 
 /// A name on its way to a place.
-pub struct Walk {
+pub struct Walk<'name> {
     root: Path,
-    current: Path,
+    /// Where it is; `None` for `root`, which costs no pin.
+    pub(super) current: Option<Path>,
     /// What is left of the name, from `next` on.
-    pending: Vec<u8>,
-    next: usize,
+    pub(super) pending: Cow<'name, [u8]>,
+    pub(super) next: usize,
     links_followed: u32,
     must_be_directory: bool,
-    resolve: Resolve,
-    credentials: Arc<Credentials>,
+    pub(super) resolve: Resolve,
+    pub(super) credentials: Arc<Credentials>,
 }
 
-impl Walk {
+impl<'name> Walk<'name> {
     /// Begins a walk. `ENOENT` for an empty name, unless `allow_empty`.
-    pub fn begin(start: Start, name: &[u8], resolve: Resolve, allow_empty: bool) -> Result<Self> {
+    pub fn begin(start: Start, name: &'name [u8], resolve: Resolve, allow_empty: bool) -> Result<Self> {
         if name.is_empty() && !allow_empty {
             return Err(Errno::NOENT);
         }
@@ -134,12 +147,15 @@ impl Walk {
         if absolute && resolve.contains(Resolve::BENEATH) {
             return Err(Errno::XDEV);
         }
-        let root = if scoped { start.directory.clone() } else { start.root };
-        let current = if absolute && start.directory != root { root.clone() } else { start.directory };
+        let root = match &start.directory {
+            Some(directory) if scoped => directory.clone(),
+            _ => start.root,
+        };
+        let current = start.directory.filter(|_| !absolute);
         Ok(Self {
             root,
             current,
-            pending: name.to_vec(),
+            pending: Cow::Borrowed(name),
             next: 0,
             links_followed: 0,
             must_be_directory: false,
@@ -149,13 +165,21 @@ impl Walk {
     }
 
     /// Begins at a thread's place.
-    pub fn begin_at(directory_fd: i32, name: &[u8], resolve: Resolve, allow_empty: bool) -> Result<Self> {
+    pub fn begin_at(directory_fd: i32, name: &'name [u8], resolve: Resolve, allow_empty: bool) -> Result<Self> {
         Self::begin(Start::of_current_resolving(directory_fd, name, resolve)?, name, resolve, allow_empty)
     }
 
     /// Where the walk is.
     pub fn current(&self) -> &Path {
-        &self.current
+        self.current.as_ref().unwrap_or(&self.root)
+    }
+
+    /// Goes to another dentry of the same mount.
+    fn step(&mut self, dentry: Arc<Dentry>) {
+        match &mut self.current {
+            Some(current) => drop(current.step(dentry)),
+            None => self.current = Some(self.root.at(dentry)),
+        }
     }
 
     /// For whom it walks.
@@ -165,12 +189,13 @@ impl Walk {
 
     /// The place where the walk ended.
     pub fn into_place(self) -> Path {
-        self.current
+        self.current.unwrap_or(self.root)
     }
 
     /// Walks up to the directory of the last component.
     pub fn walk_to_parent(&mut self) -> Result<Last> {
         loop {
+            self.skim(false);
             let Some(component) = self.component_before_last()? else {
                 return Ok(Last { name: Vec::new(), kind: LastKind::Root, trailing_slash: false });
             };
@@ -195,13 +220,15 @@ impl Walk {
 
     /// Walks to the end.
     pub fn walk_to_end(&mut self, follow: bool) -> Result<()> {
-        while let Some(component) = self.component_before_last()? {
+        loop {
+            self.skim(true);
+            let Some(component) = self.component_before_last()? else { break };
             let is_last = self.nothing_left();
             self.must_be_directory |= is_last && component.trailing_slash;
             let follow = follow || !is_last || component.trailing_slash;
             self.take_component(component, follow)?;
         }
-        if self.must_be_directory && !self.current.dentry().is_directory() {
+        if self.must_be_directory && !self.current().dentry().is_directory() {
             return Err(Errno::NOTDIR);
         }
         Ok(())
@@ -233,22 +260,14 @@ impl Walk {
 
     /// Parses the next component; `next` then stands right behind it, at the slashes that follow.
     fn next_component(&mut self) -> Option<Component> {
-        let rest = &self.pending[self.next..];
-        let begin = self.next + rest.iter().position(|&byte| byte != b'/')?;
-        let rest = &self.pending[begin..];
-        let len_bytes = memchr::memchr(b'/', rest).unwrap_or(rest.len());
-        let kind = match &rest[..len_bytes] {
-            b"." => LastKind::Dot,
-            b".." => LastKind::DotDot,
-            _ => LastKind::Normal,
-        };
-        self.next = begin + len_bytes;
-        Some(Component { name: begin..self.next, kind, trailing_slash: self.next < self.pending.len() })
+        let component = component_at(&self.pending, self.next)?;
+        self.next = component.name.end;
+        Some(component)
     }
 
     /// A component is about to be looked up here: it must be a directory that may be searched.
     fn check_search(&self) -> Result<()> {
-        let inode = self.current.inode().ok_or(Errno::NOENT)?;
+        let inode = self.current().inode().ok_or(Errno::NOENT)?;
         if inode.file_type != FileType::Directory {
             return Err(Errno::NOTDIR);
         }
@@ -258,29 +277,29 @@ impl Walk {
     /// The dentry of a name in the current directory, negative if there is no such file.
     pub fn look_up(&self, name: &[u8]) -> Result<Arc<Dentry>> {
         let is_known = |dentry: Arc<Dentry>| dentry.inode().is_some();
-        if self.resolve.contains(Resolve::CACHED) && !self.current.dentry().cached_child(name).is_some_and(is_known) {
+        if self.resolve.contains(Resolve::CACHED) && !self.current().dentry().cached_child(name).is_some_and(is_known) {
             return Err(Errno::AGAIN);
         }
-        look_up(self.current.dentry(), name)
+        look_up(self.current().dentry(), name)
     }
 
     /// Goes to `dentry` of the current directory: crosses what is mounted on it, follows it if it is a link and `follow` says so.
     /// `ENOENT` if it is negative. Returns whether a link was followed.
     pub fn enter(&mut self, dentry: Arc<Dentry>, follow: bool) -> Result<bool> {
-        let crossed = if dentry.mounted.load(Ordering::Relaxed) == 0 { None } else { mount::cross(self.current.mount(), &dentry) };
+        let crossed = if dentry.mounted.load(Ordering::Relaxed) == 0 { None } else { mount::cross(self.current().mount(), &dentry) };
         if crossed.is_some() && self.resolve.contains(Resolve::NO_XDEV) {
             return Err(Errno::XDEV);
         }
         let end = crossed.as_ref().map_or(&dentry, |place| place.dentry());
         let inode = end.inode().ok_or(Errno::NOENT)?;
         if inode.file_type == FileType::Symlink && follow {
-            let link = crossed.unwrap_or_else(|| self.current.at(dentry));
+            let link = crossed.unwrap_or_else(|| self.current().at(dentry));
             self.follow_link(&link, &inode)?;
             return Ok(true);
         }
         match crossed {
-            Some(place) => self.current = place,
-            None => drop(self.current.step(dentry)),
+            Some(place) => self.current = Some(place),
+            None => self.step(dentry),
         }
         Ok(false)
     }
@@ -313,22 +332,22 @@ impl Walk {
         if self.resolve.contains(Resolve::NO_MAGICLINKS) {
             return Err(Errno::LOOP);
         }
-        if self.resolve.contains(Resolve::NO_XDEV) && target.mount() != self.current.mount() {
+        if self.resolve.contains(Resolve::NO_XDEV) && target.mount() != self.current().mount() {
             return Err(Errno::XDEV);
         }
         if self.resolve.intersects(Resolve::BENEATH | Resolve::IN_ROOT) {
             return Err(Errno::XDEV);
         }
-        self.current = target;
+        self.current = Some(target);
         self.splice(Vec::new())
     }
 
     fn jump_to_root(&mut self) -> Result<()> {
-        let leaves_mount = self.resolve.contains(Resolve::NO_XDEV) && self.current.mount() != self.root.mount();
+        let leaves_mount = self.resolve.contains(Resolve::NO_XDEV) && self.current().mount() != self.root.mount();
         if self.resolve.contains(Resolve::BENEATH) || leaves_mount {
             return Err(Errno::XDEV);
         }
-        self.current = self.root.clone();
+        self.current = None;
         Ok(())
     }
 
@@ -337,23 +356,23 @@ impl Walk {
         let rest = &self.pending[self.next..];
         text.try_reserve(rest.len()).map_err(|_| Errno::NOMEM)?;
         text.extend_from_slice(rest);
-        self.pending = text;
+        self.pending = Cow::Owned(text);
         self.next = 0;
         Ok(())
     }
 
     /// `..` (L5 to L7).
     fn go_up(&mut self) -> Result<()> {
-        let start_mount = self.current.mount();
+        let start_mount = self.current().mount();
         let mut stays = false;
         loop {
-            if self.current == self.root {
+            if self.current.as_ref().is_none_or(|current| *current == self.root) {
                 stays = true;
                 break;
             }
-            match mount::follow_up(&self.current) {
+            match mount::follow_up(self.current()) {
                 mount::Up::InMount => break,
-                mount::Up::Parent(place) => self.current = place,
+                mount::Up::Parent(place) => self.current = Some(place),
                 mount::Up::Top => {
                     stays = true;
                     break;
@@ -364,16 +383,16 @@ impl Walk {
             if self.resolve.contains(Resolve::BENEATH) {
                 return Err(Errno::XDEV);
             }
-        } else if let Some(parent) = self.current.dentry().parent() {
-            if !mount::is_connected(&self.current) {
+        } else if let Some(parent) = self.current().dentry().parent() {
+            if !mount::is_connected(self.current()) {
                 return Err(Errno::NOENT);
             }
-            drop(self.current.step(parent));
+            self.step(parent);
         }
-        if self.current.mount() != start_mount && self.resolve.contains(Resolve::NO_XDEV) {
+        if self.current().mount() != start_mount && self.resolve.contains(Resolve::NO_XDEV) {
             return Err(Errno::XDEV);
         }
-        let dentry = self.current.dentry().clone();
+        let dentry = self.current().dentry().clone();
         self.enter(dentry, false).map(|_| ())
     }
 }

@@ -47,9 +47,9 @@ pub(in crate::task) fn run() -> ! {
     exit::finish_current()
 }
 
-/// Once into user mode and back, and what is due then.
+/// Once into user mode and back, and what is due then. The clock is read twice: what comes after the second time counts as the
+/// program's.
 fn turn(thread: &Thread) {
-    scheduler::charge_system(thread);
     let trap = thread.user_context.lock().run();
     scheduler::charge_user(thread);
     let switches = scheduler::switches();
@@ -59,13 +59,14 @@ fn turn(thread: &Thread) {
         Trap::Fault { vector, error, address } => fault(thread, vector, error, address),
         Trap::Interrupt(_) => {}
     }
+    let now_ns = scheduler::charge_system(thread);
     // A thread that only makes calls is interrupted at the end of its slice at the latest, so nothing is missed.
-    let slice_ended = timer::slice_ended();
+    let slice_ended = timer::slice_ended(now_ns);
     if slice_ended || trap != Trap::Syscall {
         super::itimer::check_processor_time(thread);
     }
     signal::deliver::deliver(thread, call);
-    if slice_ended || timer::slice_ended() {
+    if slice_ended {
         scheduler::preempt();
     }
     if switches != scheduler::switches() {

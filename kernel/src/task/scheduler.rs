@@ -370,20 +370,24 @@ fn after_switch() {
     drop(ended);
 }
 
-/// Charges the time since the last charge to the running thread's system time.
-pub(in crate::task) fn charge_system(thread: &Thread) {
-    thread.times.add_system(uncharged_ns());
+/// Charges the time since the last charge to the running thread's system time. Gives the time.
+pub(in crate::task) fn charge_system(thread: &Thread) -> u64 {
+    let (now_ns, uncharged_ns) = uncharged();
+    thread.times.add_system(uncharged_ns);
+    now_ns
 }
 
 /// Charges the time since the last charge to the running thread's user time.
 pub(in crate::task) fn charge_user(thread: &Thread) {
-    thread.times.add_user(uncharged_ns());
+    thread.times.add_user(uncharged().1);
 }
 
-fn uncharged_ns() -> u64 {
+/// The time, and how much of it nobody was charged for yet.
+fn uncharged() -> (u64, u64) {
     let now = clock::monotonic_ns();
-    let since = PROCESSOR.charged_until_ns.swap(now, Ordering::Relaxed);
-    now.saturating_sub(since)
+    let since = PROCESSOR.charged_until_ns.load(Ordering::Relaxed);
+    PROCESSOR.charged_until_ns.store(now, Ordering::Relaxed);
+    (now, now.saturating_sub(since))
 }
 
 /// How many switches there have been (`ctxt` of `/proc/stat`).

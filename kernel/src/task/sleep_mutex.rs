@@ -1,13 +1,13 @@
 //! A lock that blocks its waiters, for what must be held across points that block (see `sync`).
 
-use crate::sync::SpinLock;
 use crate::task::wait_queue::{WaitMode, WaitQueue};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Mutual exclusion whose holder may block.
 pub struct SleepMutex<T> {
-    held: SpinLock<bool>,
+    held: AtomicBool,
     waiters: WaitQueue,
     value: UnsafeCell<T>,
 }
@@ -18,7 +18,7 @@ unsafe impl<T: Send> Sync for SleepMutex<T> {}
 impl<T> SleepMutex<T> {
     /// An open lock.
     pub const fn new(value: T) -> Self {
-        Self { held: SpinLock::new(false), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+        Self { held: AtomicBool::new(false), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
     }
 
     /// Takes the lock, blocking (uninterruptibly) while another thread has it.
@@ -32,9 +32,8 @@ impl<T> SleepMutex<T> {
 
     /// Takes the lock if it is open.
     pub fn try_lock(&self) -> Option<SleepGuard<'_, T>> {
-        let mut held = self.held.lock();
-        // Made only if it is to be: dropping a guard opens the lock.
-        (!core::mem::replace(&mut *held, true)).then(|| SleepGuard { mutex: self })
+        // The guard is made only if it is to be: dropping one opens the lock.
+        (!self.held.swap(true, Ordering::SeqCst)).then(|| SleepGuard { mutex: self })
     }
 
     /// The value, when nobody else can have the lock.
@@ -65,7 +64,8 @@ impl<T> DerefMut for SleepGuard<'_, T> {
 
 impl<T> Drop for SleepGuard<'_, T> {
     fn drop(&mut self) {
-        *self.mutex.held.lock() = false;
+        // In one order with a waiter that registers and then tries once more: one of the two sees the other.
+        self.mutex.held.store(false, Ordering::SeqCst);
         self.mutex.waiters.wake_one();
     }
 }

@@ -3,6 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::sync::SpinLock;
 use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Somebody who wants to hear of events: a blocked thread, or an epoll item.
 pub trait Wake: Send + Sync {
@@ -48,17 +49,20 @@ impl WaitMode {
 #[derive(Default)]
 pub struct WaitQueue {
     waiters: SpinLock<Vec<Arc<dyn Wake>>>,
+    /// How many there are: that there is nobody to wake is known without the lock.
+    count: AtomicUsize,
 }
 
 impl WaitQueue {
     /// An empty queue.
     pub const fn new() -> Self {
-        Self { waiters: SpinLock::new(Vec::new()) }
+        Self { waiters: SpinLock::new(Vec::new()), count: AtomicUsize::new(0) }
     }
 
     /// Adds a waiter (at the end).
     pub fn register(&self, waiter: &Arc<dyn Wake>) {
         self.waiters.lock().push(waiter.clone());
+        self.count.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Takes a waiter out, if it is there.
@@ -66,18 +70,21 @@ impl WaitQueue {
         let mut waiters = self.waiters.lock();
         if let Some(index) = waiters.iter().position(|w| Arc::ptr_eq(w, waiter)) {
             waiters.remove(index);
+            self.count.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    /// Whether nobody waits. Who registers before looking at what it waits for is seen by whoever changed that before asking here.
+    fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
     }
 
     /// Wakes everybody.
     pub fn wake_all(&self) {
-        let waiters = {
-            let waiters = self.waiters.lock();
-            if waiters.is_empty() {
-                return;
-            }
-            waiters.clone()
-        };
+        if self.is_empty() {
+            return;
+        }
+        let waiters = self.waiters.lock().clone();
         for waiter in waiters {
             waiter.wake();
         }
@@ -85,12 +92,16 @@ impl WaitQueue {
 
     /// Wakes the watchers and the first exclusive waiter, which goes to the end of the queue: the next call wakes another, even if the
     /// first one has not run yet.
+    #[inline]
     pub fn wake_one(&self) {
+        if !self.is_empty() {
+            self.wake_first();
+        }
+    }
+
+    fn wake_first(&self) {
         let waiters = {
             let mut waiters = self.waiters.lock();
-            if waiters.is_empty() {
-                return;
-            }
             let all = waiters.clone();
             if let Some(first) = waiters.iter().position(|waiter| waiter.exclusive()) {
                 let woken = waiters.remove(first);

@@ -64,9 +64,9 @@ pub fn set_slice_end(deadline_ns: u64) {
     }
 }
 
-/// Whether the slice is over (asked after `Trap::Interrupt`, and at the end of system calls); true until the next [`set_slice_end`].
-pub fn slice_ended() -> bool {
-    SLICE_ENDED.load(Ordering::Relaxed) || clock::monotonic_ns() >= SLICE_END_NS.load(Ordering::Relaxed)
+/// Whether the slice is over now (asked after `Trap::Interrupt`, and at the end of system calls); true until the next [`set_slice_end`].
+pub fn slice_ended(now_ns: u64) -> bool {
+    SLICE_ENDED.load(Ordering::Relaxed) || now_ns >= SLICE_END_NS.load(Ordering::Relaxed)
 }
 
 /// Lets everything expire whose time has come. The interrupt does it; a long stretch in the kernel may do it too.

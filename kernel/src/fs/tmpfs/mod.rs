@@ -214,6 +214,10 @@ pub fn content_of(inode: &Inode) -> Option<&Arc<Content>> {
 }
 
 impl SuperBlockOps for TmpfsSuper {
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn statistics(&self, _superblock: &SuperBlock) -> FileSystemStatistics {
         let usage = self.instance.accounts.usage();
         let free = usage.max_pages.saturating_sub(usage.used_pages);

@@ -11,6 +11,9 @@ const SYSCALL_LEN_BYTES: u64 = 2;
 
 /// Delivers everything that is ready. `call` is the number of the system call that a restart code ended.
 pub(in crate::task) fn deliver(thread: &Thread, mut call: Option<u64>) {
+    if call.is_none() && nothing_is_due(thread) {
+        return;
+    }
     while !thread.must_end() {
         stop::stop_if_requested(thread);
         let Some(info) = next_signal(thread) else { break };
@@ -46,6 +49,14 @@ pub(in crate::task) fn deliver(thread: &Thread, mut call: Option<u64>) {
     if !thread.must_end() {
         super::restore_mask(thread);
     }
+}
+
+/// Whether [`deliver`] has nothing to do, as after nearly every call: no stop, no signal that is let in, no mask to put back.
+fn nothing_is_due(thread: &Thread) -> bool {
+    let own = thread.signals.lock();
+    let shared = thread.process.signals.lock();
+    let wanted = SignalSet(!own.mask.0);
+    own.saved_mask.is_none() && !shared.stop.is_requested() && own.pending.next(wanted).is_none() && shared.pending.next(wanted).is_none()
 }
 
 /// The frame could not be written: the thread gets SIGSEGV, and dies of it if that was the signal.
