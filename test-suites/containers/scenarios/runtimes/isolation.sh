@@ -219,6 +219,14 @@ scenario_update_changes_limits() {
     equal "the limit in the cgroup" "$(cat /sys/fs/cgroup/c1/pids.max)" 17
     $runtime update --memory 33554432 c1
     equal "the limit in the cgroup" "$(cat /sys/fs/cgroup/c1/memory.max)" 33554432
+    $runtime update --cpu-period 50000 --cpu-quota 25000 --cpu-share 512 c1
+    equal "the limit in the cgroup" "$(cat /sys/fs/cgroup/c1/cpu.max)" "25000 50000"
+    # Of 2 to 262144 shares, as of 1 to 10000 of the weight.
+    equal "the weight in the cgroup" "$(cat /sys/fs/cgroup/c1/cpu.weight)" 20
+    # What is asked for as a file, too; and it holds.
+    printf '{"pids": {"limit": 2}}' > /work/limits
+    $runtime update --resources /work/limits c1
+    refused 'fork|clone|available|again|pids' $runtime exec c1 sh -c 'sleep 1 & sleep 1 & sleep 1 & wait'
     removes c1
 }
 
