@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::MountTable;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Who makes the binds.
@@ -131,7 +132,7 @@ fn checked_mountpoint(asked: &Path) -> Result<PathBuf> {
         // A dead server's: it is cleaned up below.
         Err(Errno::NOTCONN) => Ok(mountpoint),
         Err(error) => bail!("{}: {error}; make the directory first", mountpoint.display()),
-        Ok(_) if holders::mount_at(&mountpoint).is_ok_and(|mount| mount.is_some()) => {
+        Ok(_) if MountTable::own().is_ok_and(|table| table.at(&mountpoint).is_some()) => {
             bail!("{} is in use: something is mounted there; `umount {0}` it, or take another directory", mountpoint.display())
         }
         Ok(_) => Ok(mountpoint),
