@@ -14,7 +14,9 @@ use crate::progress::Progress;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where the scenarios are.
@@ -126,39 +128,78 @@ fn scenarios_in(text: &str, folder: &str, file: &str) -> Vec<Scenario> {
     found
 }
 
-/// Runs scenarios on a kernel.
+/// Runs scenarios on a kernel: on as many machines at a time as the host has processors, each with its share of them.
 pub fn run(workspace: &Workspace, kernel: Kernel, scenarios: &[Scenario], progress: &Progress) -> Result<Outcomes> {
     let say = |text: &str| progress.say(text);
     let base = base_image(workspace, &say)?;
     let kernel_file = kernel.file(workspace, &say)?;
-    let started = Instant::now();
-    let mut outcomes = Outcomes::new();
-    let mut left = scenarios.to_vec();
-    for attempt in 0.. {
-        if left.is_empty() || (attempt > 0 && started.elapsed() > BOOT_AGAIN_LIMIT) {
-            break;
+    let shares = shares(scenarios, std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
+    let watcher = ScenarioWatcher { progress, kernel, total: scenarios.len(), begun: &AtomicUsize::new(0) };
+    say(&format!("booting {kernel} with the containers' image"));
+    std::thread::scope(|scope| {
+        let run_share = |(number, share)| {
+            let lane = Lane { workspace, kernel, kernel_file: &kernel_file, base: &base, number, watcher };
+            scope.spawn(move || lane.run(share))
+        };
+        let lanes: Vec<_> = shares.into_iter().enumerate().map(run_share).collect();
+        let mut outcomes = Outcomes::new();
+        for lane in lanes {
+            outcomes.extend(lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
-        let mut image = base.clone();
-        image.file("containers/list", 0o644, list_file(&left));
-        let file = workspace.product(&format!("images/containers-{kernel}.cpio"))?;
+        Ok(outcomes)
+    })
+}
+
+/// Deals scenarios out like cards, so that each share has its part of every program.
+fn shares(scenarios: &[Scenario], count: usize) -> Vec<Vec<Scenario>> {
+    let dealt = (0..count).map(|first| scenarios.iter().skip(first).step_by(count).cloned().collect());
+    dealt.filter(|share: &Vec<Scenario>| !share.is_empty()).collect()
+}
+
+/// One machine, and what it is made of.
+struct Lane<'a> {
+    workspace: &'a Workspace,
+    kernel: Kernel,
+    kernel_file: &'a Path,
+    base: &'a Image,
+    number: usize,
+    watcher: ScenarioWatcher<'a>,
+}
+
+impl Lane<'_> {
+    /// Boots the machine, and again for those that are left when one takes it down.
+    fn run(mut self, mut left: Vec<Scenario>) -> Result<Outcomes> {
+        let started = Instant::now();
+        let mut outcomes = Outcomes::new();
+        for attempt in 0.. {
+            if left.is_empty() || (attempt > 0 && started.elapsed() > BOOT_AGAIN_LIMIT) {
+                break;
+            }
+            let recording = self.boot(&left)?;
+            let log = format!("containers-{}-{}-{attempt}", self.kernel, self.number);
+            self.workspace.keep_log(&log, &recording.lines)?;
+            let before = left.len();
+            take_outcomes(&recording, &mut left, &mut outcomes);
+            if left.len() == before {
+                break;
+            }
+        }
+        for scenario in left {
+            outcomes.insert(scenario.name, Outcome::Lost("the machine never came to it".to_owned()));
+        }
+        Ok(outcomes)
+    }
+
+    fn boot(&mut self, scenarios: &[Scenario]) -> Result<Recording> {
+        let mut image = self.base.clone();
+        image.file("containers/list", 0o644, list_file(scenarios));
+        let file = self.workspace.product(&format!("images/containers-{}-{}.cpio", self.kernel, self.number))?;
         image.write(&file, Compression::None)?;
-        let mut machine = Machine::new(kernel_file.clone(), Some(file));
+        let mut machine = Machine::new(self.kernel_file.to_owned(), Some(file));
         machine.arguments = "quiet".to_owned();
         machine.memory_mib = 1024;
-        progress.say(&format!("booting {kernel} with the containers' image"));
-        let mut watcher = ScenarioWatcher { progress, kernel, total: scenarios.len(), done: outcomes.len() };
-        let recording = boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), &mut watcher)?;
-        workspace.keep_log(&format!("containers-{kernel}-{attempt}"), &recording.lines)?;
-        let before = left.len();
-        take_outcomes(&recording, &mut left, &mut outcomes);
-        if left.len() == before {
-            break;
-        }
+        boot(&machine, LIMITS, &|line| line.ends_with(CLOSING_LINE), &mut self.watcher)
     }
-    for scenario in left {
-        outcomes.insert(scenario.name, Outcome::Lost("the machine never came to it".to_owned()));
-    }
-    Ok(outcomes)
 }
 
 /// The image without the list of what to run.
@@ -248,21 +289,22 @@ pub fn table(scenarios: &[Scenario], columns: &[(Kernel, Outcomes)]) -> String {
     table
 }
 
-/// Shows which scenario is running, and each result as it comes.
+/// Shows which scenario began last, on whichever machine.
+#[derive(Clone, Copy)]
 struct ScenarioWatcher<'a> {
     progress: &'a Progress,
     kernel: Kernel,
     total: usize,
-    done: usize,
+    begun: &'a AtomicUsize,
 }
 
 impl Watcher for ScenarioWatcher<'_> {
     fn line(&mut self, line: &str) {
         self.progress.console(line);
         if let Some(name) = after(line, "scenario: begin ") {
-            self.done += 1;
-            let Self { kernel, total, done, .. } = self;
-            self.progress.say(&format!("scenarios on {kernel}: {done} of {total}, {name}"));
+            let begun = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+            let Self { kernel, total, .. } = self;
+            self.progress.say(&format!("scenarios on {kernel}: {begun} of {total}, {name}"));
         }
     }
 }
@@ -285,6 +327,16 @@ mod tests {
         assert_eq!(shown, [("crun/one", 200), ("runc/one", 200), ("crun/two", usual), ("runc/two", usual)]);
         assert_eq!(found[1].file, "runtimes/a.sh");
         assert_eq!(list_file(&found[1..2]), "runc/one runc runtimes/a.sh 200\n");
+    }
+
+    #[test]
+    fn scenarios_are_dealt_out_and_none_is_forgotten() {
+        let all = ["runc/a", "runc/b", "runc/c"].map(scenario);
+        let names =
+            |count| shares(&all, count).iter().map(|share| share.iter().map(|one| one.name.clone()).collect()).collect::<Vec<Vec<_>>>();
+        assert_eq!(names(1), [["runc/a", "runc/b", "runc/c"]]);
+        assert_eq!(names(2), [vec!["runc/a", "runc/c"], vec!["runc/b"]]);
+        assert_eq!(names(5), [["runc/a"], ["runc/b"], ["runc/c"]]);
     }
 
     #[test]

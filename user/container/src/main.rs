@@ -133,7 +133,8 @@ fn code(status: ExitStatus) -> u8 {
 
 /// Unmounts all volumes, the last first; one that fails does not keep the others.
 fn take_away(mounted: &[MountedVolume], when_busy: WhenBusy) -> Outcome {
-    mounted.iter().rev().map(|volume| unmount_volume(volume, when_busy)).fold(Ok(()), |first, next| first.and(next))
+    let outcomes: Vec<Outcome> = mounted.iter().rev().map(|volume| unmount_volume(volume, when_busy)).collect();
+    outcomes.into_iter().collect()
 }
 
 /// The runtime's hold on the sweeper: its input, whose end is the sign that the runtime has ended.
