@@ -128,14 +128,15 @@ fn checked_mountpoint(asked: &Path) -> Result<PathBuf> {
     };
     let parent = parent.canonicalize().with_context(|| format!("cannot find {}", parent.display()))?;
     let mountpoint = parent.join(name);
-    match rustix::fs::lstat(&mountpoint) {
+    // Not stat: the kernel may remember a dead server's answer to that.
+    match rustix::fs::statfs(&mountpoint).map(drop) {
         // A dead server's: it is cleaned up below.
-        Err(Errno::NOTCONN) => Ok(mountpoint),
+        Err(Errno::NOTCONN | Errno::CONNABORTED) => Ok(mountpoint),
         Err(error) => bail!("{}: {error}; make the directory first", mountpoint.display()),
-        Ok(_) if MountTable::own().is_ok_and(|table| table.at(&mountpoint).is_some()) => {
+        Ok(()) if MountTable::own().is_ok_and(|table| table.at(&mountpoint).is_some()) => {
             bail!("{} is in use: something is mounted there; `umount {0}` it, or take another directory", mountpoint.display())
         }
-        Ok(_) => Ok(mountpoint),
+        Ok(()) => Ok(mountpoint),
     }
 }
 
@@ -188,7 +189,7 @@ fn found(root: &std::os::fd::OwnedFd, target: &Path) -> bool {
 }
 
 async fn serve(settings: &Settings, mode: BindMode) -> Result<()> {
-    let (binds, mapping) = (&settings.binds, settings.mapping.as_deref());
+    let mapping = settings.mapping.as_deref();
     let mounting = Mounting {
         // In a namespace of one's own there is the privilege, and fusermount3 would mount in the other one.
         privileged: settings.privileged || mode == BindMode::Namespace,
@@ -198,26 +199,13 @@ async fn serve(settings: &Settings, mode: BindMode) -> Result<()> {
     let point = &settings.mountpoint;
     // Before the mount, so that no signal finds it without a way to end.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let handle = match &settings.content {
-        Content::Passthrough { root } => {
-            let base = passthrough(root, mapping).await?;
-            if mode == BindMode::User {
-                mount_volumes(base, binds, settings, &mounting).await?
-            } else {
-                mount(base, point, &mounting).await?
-            }
-        }
+    let mut handle = match &settings.content {
+        Content::Passthrough { root } => mount_volumes(passthrough(root, mapping).await?, mode, settings, &mounting).await?,
         Content::Overlay { upper, lowers } => {
-            let base = overlay(point, upper, lowers, mapping).await?;
-            if mode == BindMode::User {
-                mount_volumes(base, binds, settings, &mounting).await?
-            } else {
-                mount(Volumes::over_kernel_binds(base, upper, binds, mapping).await?, point, &mounting).await?
-            }
+            mount_volumes(overlay(point, upper, lowers, mapping).await?, mode, settings, &mounting).await?
         }
     };
-    println!("serving {} on {} with {} binds; Ctrl-C unmounts", settings.content.root().display(), point.display(), binds.len());
-    let mut handle = handle;
+    println!("serving {} on {} with {} binds; Ctrl-C unmounts", settings.content.root().display(), point.display(), settings.binds.len());
     tokio::select! {
         ended = &mut handle => return ended.context("serving /dev/fuse"),
         _ = interrupt.recv() => {}
@@ -232,11 +220,18 @@ async fn serve(settings: &Settings, mode: BindMode) -> Result<()> {
     }
 }
 
-async fn mount_volumes<B>(base: B, binds: &[BindMount], settings: &Settings, mounting: &Mounting) -> Result<MountHandle>
+/// Each bind is a layer of its own, whoever made it: an overlay would merge it with what is below, and a layer of libfuse-fs takes
+/// two files for one that have the same number and time of birth, though they lie in different file systems.
+async fn mount_volumes<B>(base: B, mode: BindMode, settings: &Settings, mounting: &Mounting) -> Result<MountHandle>
 where
     B: Filesystem + Send + Sync + 'static,
 {
-    mount(Volumes::new(base, binds, settings.mapping.as_deref()).await?, &settings.mountpoint, mounting).await
+    let (binds, mapping) = (&settings.binds, settings.mapping.as_deref());
+    let volumes = match mode {
+        BindMode::User => Volumes::new(base, binds, mapping).await?,
+        BindMode::Kernel | BindMode::Namespace => Volumes::over_kernel_binds(base, settings.content.root(), binds, mapping).await?,
+    };
+    mount(volumes, &settings.mountpoint, mounting).await
 }
 
 /// Unmounts; a busy file system is detached, and who holds it is told.
