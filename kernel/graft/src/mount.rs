@@ -35,6 +35,8 @@ bitflags! {
         const CANDIDATE = 0x80;
         /// Transient: a mount of that set whose receivers were all visited from another one of it (U10).
         const VISITED = 0x200;
+        /// Transient: a counterpart of the mount that was asked for, which loses its lock (U11).
+        const COUNTERPART = 0x400;
     }
 }
 

@@ -86,7 +86,9 @@ impl<V: Vfs> Forest<V> {
         let parting = if flags.contains(UmountFlags::DETACH) {
             Parting::LockedStayConnected
         } else {
-            self.require_unused(mount, held_pins)?;
+            let entry = &self.mounts[mount];
+            let in_use = entry.first_child.is_some() || entry.pin_count() > held_pins;
+            require(!in_use, Rule::UmountBusy)?;
             Parting::Disconnected
         };
         Ok(UmountOutcome::Unmounted(self.umount_propagated(mount, parting)?))
@@ -121,44 +123,21 @@ impl<V: Vfs> Forest<V> {
         require(entry.expiry_mark.swap(true, Ordering::AcqRel), Rule::ExpireMarked)
     }
 
-    /// The busy checks of a plain umount: the target's (U7), then those of its counterparts (U8).
-    fn require_unused(&mut self, mount: MountSlot<V>, held_pins: u32) -> Result<(), Refusal> {
-        let entry = &self.mounts[mount];
-        let in_use = entry.first_child.is_some() || entry.pin_count() > held_pins;
-        require(!in_use, Rule::UmountBusy)?;
-        let (Some(parent), Some(key)) = (entry.parent, self.mountpoint_key(mount)) else {
-            return Ok(());
-        };
-        let mut receivers = Receivers::of(self, parent);
-        while let Some(receiver) = receivers.next(self) {
-            let Some(copy) = self.attached_at(receiver.mount, key) else {
-                continue;
-            };
-            let entry = &self.mounts[copy];
-            let only_child = entry.first_child.filter(|_| entry.first_child == entry.last_child);
-            let is_judged = entry.first_child.is_none() || only_child.is_some_and(|child| self.is_topper(child));
-            require(!(is_judged && entry.pin_count() > 0), Rule::UmountCopyBusy)?;
-        }
-        Ok(())
-    }
-
     /// Removes a tree, and elsewhere what U10 and U11 take along with it.
     fn umount_propagated(&mut self, top: MountSlot<V>, parting: Parting) -> Result<Released<V>, Refusal> {
         let mut removed = self.mark_tree(top);
         let tree_last = removed.last;
         let candidates = self.mark_candidates(removed.first);
-        let survivors = self.decide_candidates(top, candidates.first);
-        if survivors > 0
-            && let Err(out_of_memory) = self.reserve(Needs { attachments: survivors, ..Needs::default() })
-        {
+        if let Err(refusal) = self.decide_candidates(candidates.first, parting) {
             self.clear_marks(removed.first);
             self.clear_marks(candidates.first);
-            return Err(out_of_memory.into());
+            return Err(refusal);
         }
-        self.unlock_counterparts(top);
+        self.unlock_counterparts(removed.first);
         let mut next = candidates.first;
         while let Some(candidate) = next {
             next = self.mounts[candidate].chain;
+            self.unlock_counterpart(candidate);
             let state = &mut self.mounts[candidate].state;
             if state.contains(State::CANDIDATE) {
                 state.toggle(State::CANDIDATE | State::REMOVED);
@@ -186,7 +165,7 @@ impl<V: Vfs> Forest<V> {
         let mut next = first;
         while let Some(mount) = next {
             let entry = &mut self.mounts[mount];
-            entry.state -= State::REMOVED | State::CANDIDATE;
+            entry.state -= State::REMOVED | State::CANDIDATE | State::COUNTERPART;
             next = entry.chain;
         }
     }
@@ -197,12 +176,15 @@ impl<V: Vfs> Forest<V> {
     /// other's parent, so their receivers are the same or fewer. Without that a stack of n peers would cost n * n.
     fn mark_candidates(&mut self, tree: Option<MountSlot<V>>) -> Chain<V> {
         let mut candidates = Chain::new();
+        let mut role = State::COUNTERPART;
         let mut next = tree;
         while let Some(mount) = next {
             next = self.mounts[mount].chain;
             if !self.mounts[mount].state.contains(State::VISITED) {
-                self.mark_counterparts(mount, &mut candidates);
+                self.mark_counterparts(mount, role, &mut candidates);
             }
+            // Only the first is the mount that was asked for.
+            role = State::empty();
         }
         let mut next = tree;
         while let Some(mount) = next {
@@ -212,7 +194,7 @@ impl<V: Vfs> Forest<V> {
         candidates
     }
 
-    fn mark_counterparts(&mut self, mount: MountSlot<V>, candidates: &mut Chain<V>) {
+    fn mark_counterparts(&mut self, mount: MountSlot<V>, role: State, candidates: &mut Chain<V>) {
         let (Some(parent), Some(key)) = (self.mounts[mount].parent, self.mountpoint_key(mount)) else {
             return;
         };
@@ -224,6 +206,7 @@ impl<V: Vfs> Forest<V> {
                 continue;
             };
             let state = &mut self.mounts[copy].state;
+            *state |= role;
             if state.contains(State::REMOVED) {
                 state.set(State::VISITED, stands_for_others || state.contains(State::VISITED));
             } else if !state.contains(State::CANDIDATE) {
@@ -233,17 +216,19 @@ impl<V: Vfs> Forest<V> {
         }
     }
 
-    /// U11, X3, X5: takes the mark from candidates that must stay, until none is left that must; one that stays is no error (U12). Returns how many toppers will
-    /// survive what they stand on (U13).
+    /// The busy checks of a plain umount (U8); then takes the mark from candidates that must stay, until none is left that must
+    /// (U11, X3, X5): one that stays is no error (U12). Reserves for the toppers that survive what they stand on (U13).
     ///
     /// Each candidate is judged once for itself, and loses its mark at most once; then its neighbours are judged again.
-    fn decide_candidates(&mut self, top: MountSlot<V>, candidates: Option<MountSlot<V>>) -> usize {
-        let counterpart_of_top = self.counterpart_test(top);
+    fn decide_candidates(&mut self, candidates: Option<MountSlot<V>>, parting: Parting) -> Result<(), Refusal> {
+        if parting == Parting::Disconnected {
+            self.require_unused_copies(candidates)?;
+        }
         let mut doomed_to_stay = None;
         let mut next = candidates;
         while let Some(candidate) = next {
             next = self.mounts[candidate].chain;
-            if self.must_stay(candidate, &counterpart_of_top) {
+            if self.must_stay(candidate) {
                 self.keep(candidate, &mut doomed_to_stay);
             }
         }
@@ -258,10 +243,7 @@ impl<V: Vfs> Forest<V> {
             let mut child = self.mounts[kept].first_child;
             while let Some(mount) = child {
                 child = self.mounts[mount].next_sibling;
-                if self.mounts[mount].state.contains(State::CANDIDATE)
-                    && self.mounts[mount].is_mount_locked()
-                    && !counterpart_of_top(self, mount)
-                {
+                if self.mounts[mount].state.contains(State::CANDIDATE) && self.is_held_by_lock(mount) {
                     self.keep(mount, &mut doomed_to_stay);
                 }
             }
@@ -274,7 +256,23 @@ impl<V: Vfs> Forest<V> {
                 survivors += self.children(candidate).filter(|&child| !self.is_going(child)).count();
             }
         }
-        survivors
+        if survivors > 0 {
+            self.reserve(Needs { attachments: survivors, ..Needs::default() })?;
+        }
+        Ok(())
+    }
+
+    /// U8: a plain umount is of one mount, so that the candidates are its counterparts.
+    fn require_unused_copies(&self, candidates: Option<MountSlot<V>>) -> Result<(), Refusal> {
+        let mut next = candidates;
+        while let Some(copy) = next {
+            let entry = &self.mounts[copy];
+            next = entry.chain;
+            let only_child = entry.first_child.filter(|_| entry.first_child == entry.last_child);
+            let is_judged = entry.first_child.is_none() || only_child.is_some_and(|child| self.is_topper(child));
+            require(!(is_judged && entry.pin_count() > 0), Rule::UmountCopyBusy)?;
+        }
+        Ok(())
     }
 
     fn keep(&mut self, candidate: MountSlot<V>, list: &mut Option<MountSlot<V>>) {
@@ -285,40 +283,40 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// The two conditions of U11, as far as marks tell now.
-    fn must_stay(&self, candidate: MountSlot<V>, counterpart_of_top: &impl Fn(&Self, MountSlot<V>) -> bool) -> bool {
-        let entry = &self.mounts[candidate];
+    fn must_stay(&self, candidate: MountSlot<V>) -> bool {
         let held_by_child = self.children(candidate).any(|child| !self.is_going(child) && !self.is_topper(child));
-        let locked = entry.is_mount_locked() && !counterpart_of_top(self, candidate);
-        let parent_removed = |mark| entry.parent.is_some_and(|parent| self.mounts[parent].state.intersects(mark));
-        let held_by_lock = locked && !parent_removed(State::REMOVED) && (!parent_removed(State::CANDIDATE) || self.is_topper(candidate));
+        let parent = self.mounts[candidate].parent;
+        let parent_has = |mark| parent.is_some_and(|parent| self.mounts[parent].state.intersects(mark));
+        let held_by_lock =
+            self.is_held_by_lock(candidate) && !parent_has(State::REMOVED) && (!parent_has(State::CANDIDATE) || self.is_topper(candidate));
         held_by_child || held_by_lock
+    }
+
+    /// Whether a mount is locked to its place. Counterparts of the target itself lose their lock before U11 is asked; in fact they
+    /// do at the commit.
+    fn is_held_by_lock(&self, mount: MountSlot<V>) -> bool {
+        let entry = &self.mounts[mount];
+        entry.is_mount_locked() && !entry.state.contains(State::COUNTERPART)
     }
 
     fn is_going(&self, mount: MountSlot<V>) -> bool {
         self.mounts[mount].state.intersects(State::REMOVED | State::CANDIDATE)
     }
 
-    /// A test for counterparts of the target itself, which lose their lock before U11 is asked. The locks themselves stay
-    /// until the commit.
-    fn counterpart_test(&mut self, top: MountSlot<V>) -> impl Fn(&Self, MountSlot<V>) -> bool + use<V> {
-        let epoch = self.next_epoch();
-        self.for_each_counterpart(top, |forest, mount| forest.mounts[mount].mark = epoch);
-        move |forest, mount| forest.mounts[mount].mark == epoch
+    /// Unlocks the counterparts of the target that are in the removed tree itself.
+    fn unlock_counterparts(&mut self, tree: Option<MountSlot<V>>) {
+        let mut next = tree;
+        while let Some(mount) = next {
+            next = self.mounts[mount].chain;
+            self.unlock_counterpart(mount);
+        }
     }
 
-    fn unlock_counterparts(&mut self, top: MountSlot<V>) {
-        self.for_each_counterpart(top, |forest, mount| forest.mounts[mount].locks -= Locks::MOUNT);
-    }
-
-    fn for_each_counterpart(&mut self, top: MountSlot<V>, act: impl Fn(&mut Self, MountSlot<V>)) {
-        let (Some(parent), Some(key)) = (self.mounts[top].parent, self.mountpoint_key(top)) else {
-            return;
-        };
-        let mut receivers = Receivers::of(self, parent);
-        while let Some(receiver) = receivers.next(self) {
-            if let Some(copy) = self.attached_at(receiver.mount, key) {
-                act(self, copy);
-            }
+    fn unlock_counterpart(&mut self, mount: MountSlot<V>) {
+        let entry = &mut self.mounts[mount];
+        if entry.state.contains(State::COUNTERPART) {
+            entry.state -= State::COUNTERPART;
+            entry.locks -= Locks::MOUNT;
         }
     }
 
