@@ -209,10 +209,13 @@ fn read_request(address: u64) -> Result<Request> {
         return Err(Errno::INVAL);
     }
     super::require_zeros_beyond(address, u64::from(sys::MNT_ID_REQ_SIZE_VER1), u64::from(size_bytes))?;
-    let [_, spare] = UserPointer::<[u32; 2]>::new(address).read()?;
-    let [_, mount, parameter] = UserPointer::<[u64; 3]>::new(address).read()?;
-    let has_namespace = size_bytes >= sys::MNT_ID_REQ_SIZE_VER1;
-    let namespace = if has_namespace { UserPointer::<u64>::new(address).at(3).read()? } else { 0 };
+    let [size_and_spare, mount, parameter, namespace] = if size_bytes >= sys::MNT_ID_REQ_SIZE_VER1 {
+        UserPointer::<[u64; 4]>::new(address).read()?
+    } else {
+        let [size_and_spare, mount, parameter] = UserPointer::<[u64; 3]>::new(address).read()?;
+        [size_and_spare, mount, parameter, 0]
+    };
+    let spare = size_and_spare >> u32::BITS;
     if spare != 0 || mount <= LAST_SMALL_ID { Err(Errno::INVAL) } else { Ok(Request { mount, parameter, namespace }) }
 }
 

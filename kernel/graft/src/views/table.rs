@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::path::PathEnd;
 use super::record::MountRecord;
-use super::text::{Escaping, IN_NAMES, IN_PATHS, put_escaped, put_number};
+use super::text::{Escaping, IN_NAMES, IN_PATHS, put_escaped, put_fields, put_number};
 use crate::caller::Place;
 use crate::flags::{MountFlags, SuperFlags};
 use crate::forest::Forest;
@@ -129,14 +129,7 @@ impl<V: Vfs> Forest<V> {
 
     fn write_mountinfo_line(&self, record: &MountRecord<'_, V>, mountpoint: &[u8], sink: &mut dyn Sink) -> Result<(), OutOfMemory> {
         let device = self.vfs.device(record.superblock);
-        put_number(sink, record.number.into())?;
-        sink.put(b" ")?;
-        put_number(sink, record.parent_number.into())?;
-        sink.put(b" ")?;
-        put_number(sink, device.major.into())?;
-        sink.put(b":")?;
-        put_number(sink, device.minor.into())?;
-        sink.put(b" ")?;
+        put_fields(sink, [(record.number, b' '), (record.parent_number, b' '), (device.major, b':'), (device.minor, b' ')])?;
         self.write_root(record.root, sink)?;
         sink.put(b" ")?;
         put_escaped(sink, mountpoint, &IN_PATHS)?;
@@ -156,9 +149,8 @@ impl<V: Vfs> Forest<V> {
         self.write_type(record, sink)?;
         sink.put(b" ")?;
         write_source(record, sink)?;
-        sink.put(b" ")?;
         let super_flags = self.vfs.super_flags(record.superblock);
-        sink.put(if super_flags.contains(SuperFlags::RDONLY) { b"ro" } else { b"rw" })?;
+        sink.put(if super_flags.contains(SuperFlags::RDONLY) { b" ro" } else { b" rw" })?;
         write_super_flags(super_flags, sink)?;
         self.vfs.write_options(record.superblock, record.root, sink)
     }

@@ -24,15 +24,36 @@ pub(crate) static IN_NAMES: EscapeSet = EscapeSet::of(b" \t\n\\#");
 
 /// Writes a number in decimal.
 pub(crate) fn put_number(sink: &mut dyn Sink, number: u64) -> Result<(), OutOfMemory> {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
+    let mut digits = [0; MOST_DIGITS];
+    let start = write_digits(&mut digits, MOST_DIGITS, number);
+    sink.put(&digits[start..])
+}
+
+/// Writes numbers in decimal, each with the byte that follows it.
+pub(crate) fn put_fields<const N: usize>(sink: &mut dyn Sink, fields: [(u32, u8); N]) -> Result<(), OutOfMemory> {
+    let mut text = [[0; MOST_DIGITS]; N];
+    let text = text.as_flattened_mut();
+    let mut start = text.len();
+    for (number, separator) in fields.into_iter().rev() {
+        text[start - 1] = separator;
+        start = write_digits(text, start - 1, number.into());
+    }
+    sink.put(&text[start..])
+}
+
+/// The digits of the largest `u64`.
+const MOST_DIGITS: usize = 20;
+
+/// Writes a number so that it ends at `end`. Returns where it begins.
+fn write_digits(text: &mut [u8], end: usize, number: u64) -> usize {
+    let mut start = end;
     let mut rest = number;
     loop {
         start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
+        text[start] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
-            return sink.put(&digits[start..]);
+            return start;
         }
     }
 }
@@ -70,9 +91,10 @@ mod tests {
     fn numbers_and_escapes() {
         let mut text = Vec::new();
         put_number(&mut text, 0).unwrap();
+        put_fields(&mut text, [(17, b':'), (u32::MAX, b' ')]).unwrap();
         put_escaped(&mut text, b" a#b\\", &IN_PATHS).unwrap();
         put_number(&mut text, u64::MAX).unwrap();
         put_escaped(&mut text, b"#\n", &IN_NAMES).unwrap();
-        assert_eq!(text, b"0\\040a#b\\13418446744073709551615\\043\\012");
+        assert_eq!(text, b"017:4294967295 \\040a#b\\13418446744073709551615\\043\\012");
     }
 }

@@ -12,6 +12,8 @@ use linux_raw_sys::general as sys;
 
 /// Bytes of `struct statmount` (`linux/mount.h`) before its strings.
 pub const HEADER_BYTES: usize = 512;
+/// Room for the strings of most mounts.
+const USUAL_STRINGS_BYTES: usize = 128;
 /// Most ids that one `listmount(2)` gives.
 const MAX_LISTED: usize = 1_000_000;
 const STRINGS: u64 = (sys::STATMOUNT_MNT_ROOT | sys::STATMOUNT_MNT_POINT | sys::STATMOUNT_FS_TYPE | sys::STATMOUNT_MNT_OPTS) as u64;
@@ -36,25 +38,30 @@ fn namespace_of(request: &Request) -> Result<graft::NamespaceId> {
 
 /// Collects the answer: fixed fields at their offsets in the structure, strings behind it.
 struct Answer {
-    header: [u8; HEADER_BYTES],
-    strings: Vec<u8>,
+    bytes: Vec<u8>,
     mask: u64,
 }
 
 impl Answer {
+    fn new() -> Self {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + USUAL_STRINGS_BYTES);
+        bytes.resize(HEADER_BYTES, 0);
+        Self { bytes, mask: 0 }
+    }
+
     fn word(&mut self, offset: usize, value: u32) {
-        self.header[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+        self.bytes[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
     }
 
     fn long(&mut self, offset: usize, value: u64) {
-        self.header[offset..offset + 8].copy_from_slice(&value.to_ne_bytes());
+        self.bytes[offset..offset + 8].copy_from_slice(&value.to_ne_bytes());
     }
 
     /// A string: the field at `offset` tells where it begins.
     fn string(&mut self, offset: usize, text: &[u8]) {
-        self.word(offset, self.strings.len() as u32);
-        self.strings.extend_from_slice(text);
-        self.strings.push(0);
+        self.word(offset, (self.bytes.len() - HEADER_BYTES) as u32);
+        self.bytes.extend_from_slice(text);
+        self.bytes.push(0);
     }
 }
 
@@ -67,7 +74,7 @@ pub fn describe(request: &Request) -> Result<Vec<u8>> {
     let forest = forest().read();
     let mount = forest.visible_mount(&credentials, namespace, &root, request.mount).map_err(refused("statmount"))?;
     let record = forest.record(mount, &root).ok_or(Errno::NOENT)?;
-    let mut answer = Answer { header: [0; HEADER_BYTES], strings: Vec::new(), mask: 0 };
+    let mut answer = Answer::new();
     fill_numbers(&mut answer, &record, request.parameter);
     if request.parameter & u64::from(sys::STATMOUNT_MNT_NS_ID) != 0 {
         answer.mask |= u64::from(sys::STATMOUNT_MNT_NS_ID);
@@ -75,11 +82,9 @@ pub fn describe(request: &Request) -> Result<Vec<u8>> {
     }
     fill_strings(&mut answer, &forest, mount, &record, &root, request.parameter)?;
     let mask = answer.mask;
-    answer.word(0, (HEADER_BYTES + answer.strings.len()) as u32);
+    answer.word(0, answer.bytes.len() as u32);
     answer.long(8, mask);
-    let mut bytes = answer.header.to_vec();
-    bytes.append(&mut answer.strings);
-    Ok(bytes)
+    Ok(answer.bytes)
 }
 
 fn fill_numbers(answer: &mut Answer, record: &MountRecord<'_, super::KernelVfs>, wanted: u64) {
