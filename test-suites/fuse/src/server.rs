@@ -140,16 +140,24 @@ pub fn clone_into(clone: &File, number: i32) -> Outcome {
     abi::syscall!(SYS_ioctl, clone.as_raw_fd(), 0x8004_e500u64, &raw const number)
 }
 
+/// Room for any request that these servers agree to.
+const REQUEST_ROOM_BYTES: usize = 2 << 20;
+
 /// Reads one request.
 pub fn read_request(device: &File) -> std::io::Result<Request> {
-    let mut buffer = vec![0; 2 << 20];
-    let len = (&*device).read(&mut buffer)?;
+    read_request_into(device, &mut vec![0; REQUEST_ROOM_BYTES])
+}
+
+/// As [`read_request`], into a buffer that is used again: mapping and clearing it anew costs far more than the request.
+fn read_request_into(mut device: &File, buffer: &mut [u8]) -> std::io::Result<Request> {
+    let len = device.read(buffer)?;
     Ok(Request::parse(&buffer[..len]))
 }
 
 fn serve(device: &File, shared: &Shared) {
+    let mut buffer = vec![0; REQUEST_ROOM_BYTES];
     loop {
-        let request = match read_request(device) {
+        let request = match read_request_into(device, &mut buffer) {
             Ok(request) => request,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) || error.kind() == std::io::ErrorKind::Interrupted => continue,
             // ENODEV: the end.
@@ -190,6 +198,7 @@ fn watch(shared: &Shared, target: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !shared.ended.load(Ordering::Relaxed) {
         if Instant::now() > deadline {
+            eprintln!("the test took more than {PATIENCE:?}: its connection is ended");
             let _ = world::umount(target, libc::MNT_FORCE | libc::MNT_DETACH);
             return;
         }
