@@ -2,7 +2,13 @@
 # Makes the guest a host as systemd leaves one, runs the scenarios, and ends the machine.
 export PATH=/usr/bin:/usr/sbin HOME=/root
 
+# The modules of a kernel that has what the scenarios need as modules.
+for module in /modules/*.ko; do
+    [ ! -e "$module" ] || insmod "$module"
+done
 /sbin/host-mounts
+# As udev makes it: whoever may mount nothing opens it for fusermount3.
+chmod 666 /dev/fuse
 hostname host
 bash /containers/run.sh /containers/list
 echo "graft-tools: done"

@@ -1,4 +1,4 @@
-//! The container scenarios: Debian's unmodified util-linux, bubblewrap, crun and runc in a guest that looks like a host, each
+//! The container scenarios: Debian's unmodified util-linux, bubblewrap, crun and runc, and FUSE programs, in a guest that looks like a host, each
 //! scenario one shell function of `test-suites/containers`, run one after the other, with a limit and a line of result each.
 //!
 //! A scenario that takes its kernel down, or never ends, would hide those behind it. So it counts as failed, and the machine is
@@ -6,6 +6,7 @@
 
 use crate::boot::{Limits, Machine, Recording, Watcher, boot};
 use crate::console::after;
+use crate::fuse_programs;
 use crate::guest::{CLOSING_LINE, host_image, script};
 use crate::image::{Compression, Image};
 use crate::kernel::Kernel;
@@ -28,6 +29,12 @@ const RUNTIMES: &str = "runtimes";
 /// What the guest has beside busybox, bash and jq, which the scenarios are written with.
 const PACKAGES: [&str; 11] =
     ["bash", "bsdutils", "bubblewrap", "busybox-static", "crun", "jq", "mount", "procps", "runc", "util-linux", "util-linux-extra"];
+
+/// What it has beside for the scenarios of FUSE programs, and for no others: it is much.
+const FUSE_PACKAGES: [&str; 5] = ["bindfs", "fuse-overlayfs", "fuse3", "squashfs-tools", "squashfuse"];
+
+/// The folder of those scenarios.
+const FUSE: &str = "fuse";
 
 /// How long one scenario may take in the guest, unless it says otherwise: an emulated runc needs seconds for each command.
 const SCENARIO_LIMIT_SECONDS: u64 = 90;
@@ -78,7 +85,7 @@ pub type Outcomes = BTreeMap<String, Outcome>;
 /// The scenarios in the order in which they run; `filter` leaves those whose names contain it.
 pub fn list(workspace: &Workspace, filter: Option<&str>) -> Result<Vec<Scenario>> {
     let mut scenarios = Vec::new();
-    for program in ["util-linux", "bubblewrap", RUNTIMES, "crun", "runc"] {
+    for program in ["util-linux", "bubblewrap", RUNTIMES, "crun", "runc", FUSE] {
         let folder = workspace.source(&format!("{FOLDER}/scenarios/{program}"));
         for file in files_of(&folder)? {
             let name = file.file_name().and_then(|name| name.to_str()).context("a file name that is not UTF-8")?;
@@ -87,7 +94,7 @@ pub fn list(workspace: &Workspace, filter: Option<&str>) -> Result<Vec<Scenario>
         }
     }
     // Those of one program together, in the order of the files.
-    scenarios.sort_by_key(|scenario| ["util-linux", "bubblewrap", "crun", "runc"].iter().position(|name| *name == scenario.program));
+    scenarios.sort_by_key(|scenario| ["util-linux", "bubblewrap", "crun", "runc", FUSE].iter().position(|name| *name == scenario.program));
     scenarios.retain(|scenario| filter.is_none_or(|filter| scenario.name.contains(filter)));
     if scenarios.is_empty() {
         bail!("no scenario's name contains {:?}", filter.unwrap_or_default());
@@ -131,7 +138,7 @@ fn scenarios_in(text: &str, folder: &str, file: &str) -> Vec<Scenario> {
 /// Runs scenarios on a kernel: on as many machines at a time as the host has processors, each with its share of them.
 pub fn run(workspace: &Workspace, kernel: Kernel, scenarios: &[Scenario], progress: &Progress) -> Result<Outcomes> {
     let say = |text: &str| progress.say(text);
-    let base = base_image(workspace, &say)?;
+    let base = base_image(workspace, kernel, scenarios, &say)?;
     let kernel_file = kernel.file(workspace, &say)?;
     let shares = shares(scenarios, std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
     let watcher = ScenarioWatcher { progress, kernel, total: scenarios.len(), begun: &AtomicUsize::new(0) };
@@ -203,8 +210,20 @@ impl Lane<'_> {
 }
 
 /// The image without the list of what to run.
-fn base_image(workspace: &Workspace, progress: &dyn Fn(&str)) -> Result<Image> {
-    let mut image = host_image(&PackageCache::open(workspace)?, &PACKAGES, progress)?;
+fn base_image(workspace: &Workspace, kernel: Kernel, scenarios: &[Scenario], progress: &dyn Fn(&str)) -> Result<Image> {
+    let packages = PackageCache::open(workspace)?;
+    let with_fuse = scenarios.iter().any(|scenario| scenario.program == FUSE);
+    let names = [&PACKAGES[..], if with_fuse { &FUSE_PACKAGES } else { &[] }].concat();
+    let mut image = host_image(&packages, &names, progress)?;
+    if with_fuse {
+        progress("building the FUSE programs");
+        fuse_programs::add_ours(workspace, &mut image)?;
+        fuse_programs::add_examples(workspace, &mut image)?;
+        image.link("etc/mtab", "../proc/self/mounts");
+    }
+    if kernel == Kernel::Linux {
+        image.file("modules/overlay.ko", 0o644, packages.linux_module("fs/overlayfs/overlay.ko", progress)?);
+    }
     let scripts = [
         ("init", "tools/guest/containers-init.sh"),
         ("sbin/containers-session", "tools/guest/containers-session.sh"),

@@ -16,7 +16,7 @@
 //! | what becomes of damaged images? | [`bad_input`] |
 //! | do random operations come out alike on both kernels? | [`walk`] |
 //! | what do operations on mounts cost? | [`mod@bench`] |
-//! | where do our own guest programs come from? | [`programs`] |
+//! | where do our own guest programs come from? | [`programs`], [`fuse_programs`] |
 //! | how long until init runs? | [`boot_time`] |
 //! | which rules have neither code nor test? | [`rules`] |
 //! | do the tests see a broken kernel? | [`mutations`] |
@@ -35,6 +35,7 @@ pub mod console;
 pub mod containers;
 pub mod demo;
 pub mod foreign;
+pub mod fuse_programs;
 pub mod guest;
 pub mod image;
 pub mod kernel;

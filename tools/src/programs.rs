@@ -14,9 +14,23 @@ pub fn build(workspace: &Workspace, package: &str) -> Result<PathBuf> {
     let mut command = Command::new("cargo");
     command.current_dir(workspace.root()).args(["build", "--quiet", "--release", "-p", package, "--target", TARGET, "--target-dir"]);
     command.arg(&folder).env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+    run_cargo(&mut command, package)?;
+    Ok(folder.join(TARGET).join("release").join(package))
+}
+
+/// Runs cargo to build something, whose messages everybody sees.
+pub fn run_cargo(command: &mut Command, what: &str) -> Result<()> {
     let status = command.stdin(Stdio::null()).status().context("cannot run cargo")?;
     if !status.success() {
-        bail!("{package} does not build: see the messages above");
+        bail!("{what} cannot be built: see the messages above");
     }
-    Ok(folder.join(TARGET).join("release").join(package))
+    Ok(())
+}
+
+/// The flags with which the suites are built, so that what they have built already is not built again.
+pub fn with_suite_flags<'a>(workspace: &Workspace, command: &'a mut Command) -> Result<&'a mut Command> {
+    command.args(["--target", TARGET, "--target-dir"]).arg(workspace.folder("guest")?);
+    // A folder of its own, because other flags would build everything anew; no debug information, because images are copied into guests.
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    Ok(command.env("CARGO_PROFILE_DEV_STRIP", "debuginfo").env("CARGO_PROFILE_TEST_OPT_LEVEL", "1"))
 }

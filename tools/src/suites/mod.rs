@@ -14,7 +14,7 @@ pub use stage::Stage;
 use crate::boot::{Limits, Watcher};
 use crate::kernel::Place;
 use crate::packages::output_of;
-use crate::programs::TARGET;
+use crate::programs::with_suite_flags;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
@@ -65,13 +65,10 @@ pub fn build(workspace: &Workspace) -> Result<Vec<Suite>> {
     let packages = suite_packages(workspace)?;
     let mut command = Command::new("cargo");
     command.current_dir(workspace.root()).args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
-    command.args(["--target", TARGET, "--target-dir"]).arg(workspace.folder("guest")?);
     packages.iter().for_each(|package| {
         command.args(["-p", package]);
     });
-    // A folder of its own, because other flags would build everything anew; no debug information, because images are copied into guests.
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_PROFILE_DEV_DEBUG", "0");
-    command.env("CARGO_PROFILE_DEV_STRIP", "debuginfo").env("CARGO_PROFILE_TEST_OPT_LEVEL", "1");
+    with_suite_flags(workspace, &mut command)?;
     let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
     if !output.status.success() {
         bail!("the guest suites do not build: see the messages above");

@@ -95,7 +95,6 @@ scenario_fuse_overlayfs_rootless() {
     mkdir -p layers/{lower,upper,work} m
     echo first > layers/lower/file
     chown -R 1000:1000 layers m
-    chmod 666 /dev/fuse
     as_user unshare -Urm sh -c 'cd /work
         fuse-overlayfs -o lowerdir=layers/lower,upperdir=layers/upper,workdir=layers/work m
         echo more >> m/file

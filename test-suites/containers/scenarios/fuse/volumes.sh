@@ -63,7 +63,6 @@ scenario_passthrough_as_a_user() {
     host
     mkdir m
     chown -R 1000:1000 /work/root /work/m /work/data
-    chmod 666 /dev/fuse
     as_user passthrough --rootdir /work/root --mountpoint /work/m --bind data:/work/data:ro > server-output 2>&1 &
     server=$!
     eventually grep -q ' /work/m ' /proc/$server/mountinfo
