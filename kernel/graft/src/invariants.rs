@@ -88,6 +88,8 @@ impl<V: Vfs> Forest<V> {
             previous = Some(child);
         }
         ensure!(self.mounts[slot].last_child == previous, "O4: the last child of {slot:?} is another");
+        let topper = self.attached_at(slot, self.root_key(slot));
+        ensure!(self.mounts[slot].topper == topper, "O5: another mount stands on the root of {slot:?}");
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub enum Situation {
 impl<V: Vfs> Forest<V> {
     /// Crosses onto whatever is mounted at a place, up to the top of the stack (L1).
     ///
-    /// Returns `None` where nothing is mounted there. Not for the start of a walk (L2). Cost: one table lookup for each mount of the stack, and one.
+    /// Returns `None` where nothing is mounted there. Not for the start of a walk (L2). Cost: one table lookup, and one step for each mount of the stack.
     pub fn cross(&self, place: &Place<V>) -> Option<Place<V>> {
         let (mount, root) = self.cross_onto(place.mount, self.vfs.dentry_key(&place.dentry))?;
         Some(Place::new(mount, root.clone()))

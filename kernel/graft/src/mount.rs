@@ -51,6 +51,8 @@ pub(crate) struct Mount<V: Vfs> {
     /// Where it is attached (O3): both or neither.
     pub(crate) parent: Option<MountSlot<V>>,
     pub(crate) mountpoint: Option<V::Dentry>,
+    /// What a lookup finds attached on this mount's own root (O5): the step up in a stack, without the table.
+    pub(crate) topper: Option<MountSlot<V>>,
     /// Children in order of attachment (O4).
     pub(crate) first_child: Option<MountSlot<V>>,
     pub(crate) last_child: Option<MountSlot<V>>,
@@ -123,6 +125,7 @@ impl<V: Vfs> Mount<V> {
             idmap: blank.idmap,
             parent: None,
             mountpoint: None,
+            topper: None,
             first_child: None,
             last_child: None,
             next_sibling: None,

@@ -31,10 +31,7 @@ impl<V: Vfs> Forest<V> {
     /// The top of the stack that stands on a mount's root.
     pub(crate) fn top_of(&self, mount: MountSlot<V>) -> MountSlot<V> {
         let mut top = mount;
-        // Most mounts have no children: that is known without the table.
-        while self.mounts[top].first_child.is_some()
-            && let Some(next) = self.attached_at(top, self.root_key(top))
-        {
+        while let Some(next) = self.mounts[top].topper {
             top = next;
         }
         top
@@ -98,6 +95,9 @@ impl<V: Vfs> Forest<V> {
         entry.mountpoint = Some(mountpoint);
         self.append_child(mount, parent);
         self.enter_place(mount, parent, key);
+        if self.root_key(parent) == key {
+            self.mounts[parent].topper = Some(mount);
+        }
     }
 
     /// Takes a mount off its place and returns the dentry that it was on.
@@ -105,6 +105,9 @@ impl<V: Vfs> Forest<V> {
         let key = self.mountpoint_key(mount)?;
         let parent = self.mounts[mount].parent?;
         self.leave_place(mount, parent, key);
+        if self.mounts[parent].topper == Some(mount) {
+            self.mounts[parent].topper = self.attached_at(parent, key);
+        }
         self.remove_child(mount, parent);
         let last = self.unlink_on_mountpoint(mount, key);
         let entry = &mut self.mounts[mount];
@@ -133,6 +136,9 @@ impl<V: Vfs> Forest<V> {
         let hash = hash_of(u64::from(parent.index()), key);
         if let Some(place) = self.places.find_mut(hash, |&slot| slot == old) {
             *place = new;
+        }
+        if self.mounts[parent].topper == Some(old) {
+            self.mounts[parent].topper = Some(new);
         }
         self.remove_child(old, parent);
         self.replace_on_mountpoint(old, new, key);
