@@ -170,7 +170,12 @@ impl Removal {
 
 /// `unlink(2)`.
 pub fn unlink(directory_fd: i32, name: &[u8]) -> Result<()> {
-    let (parent, last) = walk::lookup_parent(directory_fd, name)?;
+    unlink_from(walk::Start::of_current(directory_fd, name)?, name)
+}
+
+/// As [`unlink`], from a given place.
+pub fn unlink_from(start: walk::Start, name: &[u8]) -> Result<()> {
+    let (parent, last) = walk::lookup_parent_from(start, name)?;
     if last.kind != LastKind::Normal {
         return Err(Errno::ISDIR);
     }

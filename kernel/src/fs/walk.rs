@@ -474,7 +474,15 @@ fn finish(mut walk: Walk, flags: LookupFlags) -> Result<Path> {
 
 /// Resolves the directory of a name's last component for the current thread.
 pub fn lookup_parent(directory_fd: i32, name: &[u8]) -> Result<(Path, Last)> {
-    let mut walk = Walk::begin_at(directory_fd, name, Resolve::empty(), false)?;
+    end_at_parent(Walk::begin_at(directory_fd, name, Resolve::empty(), false)?)
+}
+
+/// As [`lookup_parent`], from a given place.
+pub fn lookup_parent_from(start: Start, name: &[u8]) -> Result<(Path, Last)> {
+    end_at_parent(Walk::begin(start, name, Resolve::empty(), false)?)
+}
+
+fn end_at_parent(mut walk: Walk) -> Result<(Path, Last)> {
     let last = walk.walk_to_parent()?;
     Ok((walk.into_place(), last))
 }

@@ -5,6 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text, Variable};
 use crate::fs::mount;
 use crate::fs::procfs::status::parse_number;
+use crate::ipc::{Setting, SettingFile};
 use crate::put_line;
 
 pub(super) static ENTRIES: &[Entry] = &[
@@ -43,11 +44,11 @@ static INOTIFY: &[Entry] = &[
 ];
 
 static MESSAGE_QUEUES: &[Entry] = &[
-    Entry::variable("msg_default", &Fixed("10")),
-    Entry::variable("msg_max", &Fixed("10")),
-    Entry::variable("msgsize_default", &Fixed("8192")),
-    Entry::variable("msgsize_max", &Fixed("8192")),
-    Entry::variable("queues_max", &Fixed("256")),
+    Entry::variable("msg_default", &SettingFile(Setting::MessagesDefault)),
+    Entry::variable("msg_max", &SettingFile(Setting::MessagesMax)),
+    Entry::variable("msgsize_default", &SettingFile(Setting::MessageBytesDefault)),
+    Entry::variable("msgsize_max", &SettingFile(Setting::MessageBytesMax)),
+    Entry::variable("queues_max", &SettingFile(Setting::QueuesMax)),
 ];
 
 fn put_zeros(text: &mut Text, line: &str) -> Result<()> {
