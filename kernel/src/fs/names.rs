@@ -67,6 +67,9 @@ fn make(parent: &Path, directory: &Arc<Inode>, last: &Last, new: &New<'_>) -> Re
     {
         return Err(Errno::XDEV);
     }
+    if let New::Link { target } = new {
+        permission::check_link(&*target.inode().ok_or(Errno::NOENT)?, &credentials)?;
+    }
     require_creatable(parent.dentry(), directory, &credentials)?;
     let attributes = |mode: u32, is_directory| {
         let mode = mode_of_new(directory, mode);

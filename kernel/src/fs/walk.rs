@@ -313,6 +313,10 @@ impl<'name> Walk<'name> {
         if mount::flags(link.mount()).contains(graft::flags::MountFlags::NOSYMFOLLOW) {
             return Err(Errno::LOOP);
         }
+        if self.pending[self.next..].iter().all(|byte| *byte == b'/') {
+            let directory = self.current.inode().ok_or(Errno::NOENT)?;
+            permission::check_follow(&directory, inode, &self.credentials)?;
+        }
         attributes::touch_accessed(link, inode);
         if let Some(target) = inode.ops.magic_link(inode) {
             return self.jump(target?);

@@ -435,11 +435,6 @@ fn sem_waits_end_by_time_signal_and_removal() {
 fn sem_undo_happens_at_the_end_of_a_process() {
     with_namespace(|| {
         let id = semaphores(&[5, 0]);
-        let waiter = spawn(|| drop_count(semop(id, &[(0, -5, 0)])));
-        wait_until_asleep(waiter.pid());
-        semop(id, &[(0, -5, 0)]).unwrap_or_default();
-        waiter.join();
-        semctl(id, 0, SETVAL, 5).expect("SETVAL");
         spawn(|| {
             semop(id, &[(0, -4, SEM_UNDO), (1, 3, SEM_UNDO)]).expect("semop");
             semop(id, &[(0, 1, SEM_UNDO), (1, 1, 0)]).expect("semop");
