@@ -9,6 +9,7 @@ mod bpf;
 mod dev;
 mod errno;
 mod fs;
+mod ipc;
 mod keys;
 mod mm;
 mod net;

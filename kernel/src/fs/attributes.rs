@@ -51,6 +51,7 @@ pub fn note_modified(inode: &Inode) {
 
 /// What comes before every write to a file: times, and set-id bits that the writer may not keep.
 pub fn before_write(file: &OpenFile) -> Result<()> {
+    file.inode.ops.drop_file_capabilities(&file.inode);
     if let Some(mode) = mode_after_write(&file.inode, &crate::task::current().credentials())? {
         file.inode.ops.set_attributes(&file.inode, &AttributeChange { mode: Some(mode), ..AttributeChange::default() })?;
     }
@@ -136,6 +137,9 @@ pub fn change_owner(path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(
             return Err(Errno::PERM);
         }
         let loses_set_ids = inode.file_type != FileType::Directory && attributes.mode & (SET_UID | SET_GID) != 0;
+        if inode.file_type != FileType::Directory {
+            inode.ops.drop_file_capabilities(inode);
+        }
         let mode = loses_set_ids.then(|| permission::without_set_ids(attributes, credentials));
         Ok(AttributeChange { mode, uid, gid, ..AttributeChange::default() })
     })
@@ -203,6 +207,7 @@ pub fn set_len(dentry: &Dentry, inode: &Arc<Inode>, len_bytes: u64, handle: Opti
     if len_bytes > inode.ops.attributes(inode)?.size_bytes {
         file::check_len(len_bytes)?;
     }
+    inode.ops.drop_file_capabilities(inode);
     change_held(dentry, inode, |attributes, credentials, _| {
         let has_set_ids = attributes.mode & SET_UID != 0 || attributes.mode & (SET_GID | GROUP_EXECUTE) == SET_GID | GROUP_EXECUTE;
         let strips = has_set_ids && !credentials.capable(Capabilities::FSETID);

@@ -203,6 +203,11 @@ impl MappedFile for MappedOpenFile {
     }
 }
 
+/// The open file behind an area.
+pub fn open_file_behind(file: &Arc<dyn MappedFile>) -> Option<&Arc<OpenFile>> {
+    (&**file as &dyn Any).downcast_ref::<MappedOpenFile>().map(|mapped| &mapped.file)
+}
+
 /// What a kind of file does. Defaults are what Linux answers for a file without the operation.
 #[allow(unused_variables)]
 pub trait FileOps: Any + Send + Sync {

@@ -3,7 +3,7 @@
 use crate::errno::Result;
 use crate::fs::superblock::{FileSystemType, MountRequest};
 use crate::fs::tmpfs::{self, Unnamed};
-use crate::fs::{Dentry, FileOps, OpenFile, OpenFlags, Path, SuperBlock, mount};
+use crate::fs::{Dentry, FileOps, Inode, OpenFile, OpenFlags, Path, SuperBlock, mount};
 use crate::sync::Once;
 use crate::task::current;
 use alloc::sync::Arc;
@@ -35,19 +35,24 @@ fn home() -> Result<&'static Home> {
 
 /// `memfd_create(2)`. Sealing is possible if asked for, or with `no_exec`, which makes a file that can never be executed.
 pub fn create(name: &[u8], allow_sealing: bool, no_exec: bool) -> Result<Arc<OpenFile>> {
-    let home = home()?;
     let (mode, seals) = match (no_exec, allow_sealing) {
         (true, _) => (0o666, sys::F_SEAL_EXEC),
         (false, true) => (0o777, 0),
         (false, false) => (0o777, sys::F_SEAL_SEAL),
     };
+    let shown_name = [b"memfd:", name].concat();
+    let (inode, path) = make_unnamed(&shown_name, mode, seals)?;
+    let flags = OpenFlags::RDWR | OpenFlags::LARGEFILE;
+    let ops: Arc<dyn FileOps> = inode.ops.open(&inode, &path, flags)?;
+    Ok(OpenFile::new(path, inode, flags, current().credentials(), ops))
+}
+
+/// A file of the calling thread's that is shown with this name and can be found by none, and its place.
+pub fn make_unnamed(shown_name: &[u8], mode: u32, seals: u32) -> Result<(Arc<Inode>, Path)> {
+    let home = home()?;
     let credentials = current().credentials();
     let (uid, gid) = (credentials.filesystem_uid, credentials.filesystem_gid);
     let inode = tmpfs::make_unnamed_file(&home.superblock, mode, uid, gid, seals)?;
-    let shown_name = [b"memfd:", name].concat();
-    let dentry = Dentry::new_unlinked(&home.superblock, home.root.dentry(), inode.clone(), shown_name);
-    let path = home.root.at(dentry);
-    let flags = OpenFlags::RDWR | OpenFlags::LARGEFILE;
-    let ops: Arc<dyn FileOps> = inode.ops.open(&inode, &path, flags)?;
-    Ok(OpenFile::new(path, inode, flags, credentials, ops))
+    let dentry = Dentry::new_unlinked(&home.superblock, home.root.dentry(), inode.clone(), shown_name.to_vec());
+    Ok((inode, home.root.at(dentry)))
 }

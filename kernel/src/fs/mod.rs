@@ -12,6 +12,7 @@ pub mod epoll;
 pub mod eventfd;
 pub mod fd_table;
 pub mod file;
+pub mod file_capabilities;
 pub mod fuse;
 pub mod generated;
 pub mod handle;

@@ -67,6 +67,9 @@ fn make(parent: &Path, directory: &Arc<Inode>, last: &Last, new: &New<'_>) -> Re
     {
         return Err(Errno::XDEV);
     }
+    if let New::Link { target } = new {
+        permission::check_link(&*target.inode().ok_or(Errno::NOENT)?, &credentials)?;
+    }
     require_creatable(parent.dentry(), directory, &credentials)?;
     let attributes = |mode: u32, is_directory| {
         let mode = mode_of_new(directory, mode);
@@ -170,7 +173,12 @@ impl Removal {
 
 /// `unlink(2)`.
 pub fn unlink(directory_fd: i32, name: &[u8]) -> Result<()> {
-    let (parent, last) = walk::lookup_parent(directory_fd, name)?;
+    unlink_from(walk::Start::of_current(directory_fd, name)?, name)
+}
+
+/// As [`unlink`], from a given place.
+pub fn unlink_from(start: walk::Start, name: &[u8]) -> Result<()> {
+    let (parent, last) = walk::lookup_parent_from(start, name)?;
     if last.kind != LastKind::Normal {
         return Err(Errno::ISDIR);
     }

@@ -141,7 +141,10 @@ fn find_or_create(walk: &mut Walk<'_>, how: OpenHow) -> Result<Made> {
             Found::Made(made) => return Ok(made),
             Found::Existing(_) if exclusive => return Err(Errno::EXIST),
             Found::Existing(dentry) => {
+                let directory = walk.current().inode().ok_or(Errno::NOENT)?;
                 if !walk.enter(dentry, follows)? {
+                    let found = walk.current().inode().ok_or(Errno::NOENT)?;
+                    permission::check_create_in_sticky(&directory, &found, walk.credentials())?;
                     return Ok(Made::No);
                 }
             }

@@ -2,6 +2,7 @@
 
 use crate::bpf;
 use crate::errno::{Errno, Result};
+use crate::fs::procfs::sysctl::files;
 use crate::fs::walk::{self, LookupFlags, Start};
 use crate::fs::{Attributes, FileType, Inode, mount};
 use crate::task::{Capabilities, Credentials};
@@ -145,6 +146,54 @@ pub fn without_set_ids(attributes: &Attributes, credentials: &Credentials) -> u3
         mode &= !SET_GID;
     }
     mode
+}
+
+const OTHERS_WRITE: u32 = 0o002;
+const GROUP_WRITE: u32 = 0o020;
+
+/// `protected_symlinks` (`proc_sys_fs(5)`): `EACCES` for a link at the end of a name that somebody else put into a directory where
+/// everybody may put something.
+pub fn check_follow(directory: &Inode, link: &Inode, credentials: &Credentials) -> Result<()> {
+    if files::PROTECTED_SYMLINKS.get() == 0 {
+        return Ok(());
+    }
+    let link = link.ops.attributes(link)?;
+    let directory = directory.ops.attributes(directory)?;
+    let open_to_all = directory.mode & (STICKY | OTHERS_WRITE) == STICKY | OTHERS_WRITE;
+    let trusted = [credentials.filesystem_uid, directory.uid].contains(&link.uid);
+    if open_to_all && !trusted { Err(Errno::ACCES) } else { Ok(()) }
+}
+
+/// `protected_hardlinks`: `EPERM` for a file of others that gives privileges, is special, or may not be read and written.
+pub fn check_link(inode: &Inode, credentials: &Credentials) -> Result<()> {
+    if files::PROTECTED_HARDLINKS.get() == 0 {
+        return Ok(());
+    }
+    let attributes = inode.ops.attributes(inode)?;
+    let gives_privileges = attributes.mode & SET_UID != 0 || attributes.mode & (SET_GID | GROUP_EXECUTE) == SET_GID | GROUP_EXECUTE;
+    let safe =
+        || inode.file_type == FileType::Regular && !gives_privileges && check(inode, credentials, Access::READ | Access::WRITE).is_ok();
+    if safe() || is_owner_or_capable(credentials, &attributes) { Ok(()) } else { Err(Errno::PERM) }
+}
+
+/// `protected_regular` and `protected_fifos`: `EACCES` for a file of others that is opened where it would have been made, in a sticky
+/// directory where others may make files.
+pub fn check_create_in_sticky(directory: &Inode, inode: &Inode, credentials: &Credentials) -> Result<()> {
+    let directory = directory.ops.attributes(directory)?;
+    let level = match inode.file_type {
+        FileType::Directory | FileType::Symlink => return Ok(()),
+        FileType::Regular => files::PROTECTED_REGULAR.get(),
+        FileType::Fifo => files::PROTECTED_FIFOS.get(),
+        // There is no setting for the other kinds: all may not.
+        _ => 1,
+    };
+    if directory.mode & STICKY == 0 || level == 0 {
+        return Ok(());
+    }
+    let owner = inode.ops.attributes(inode)?.uid;
+    let trusted = [credentials.filesystem_uid, directory.uid].contains(&owner);
+    let open_to_others = directory.mode & OTHERS_WRITE != 0 || (directory.mode & GROUP_WRITE != 0 && level >= 2);
+    if open_to_others && !trusted { Err(Errno::ACCES) } else { Ok(()) }
 }
 
 /// The credentials as `access(2)` sees them: the real ids, and capabilities as the real user has them.

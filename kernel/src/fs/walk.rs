@@ -313,6 +313,10 @@ impl<'name> Walk<'name> {
         if mount::flags(link.mount()).contains(graft::flags::MountFlags::NOSYMFOLLOW) {
             return Err(Errno::LOOP);
         }
+        if self.pending[self.next..].iter().all(|byte| *byte == b'/') {
+            let directory = self.current.inode().ok_or(Errno::NOENT)?;
+            permission::check_follow(&directory, inode, &self.credentials)?;
+        }
         attributes::touch_accessed(link, inode);
         if let Some(target) = inode.ops.magic_link(inode) {
             return self.jump(target?);
@@ -474,7 +478,15 @@ fn finish(mut walk: Walk, flags: LookupFlags) -> Result<Path> {
 
 /// Resolves the directory of a name's last component for the current thread.
 pub fn lookup_parent(directory_fd: i32, name: &[u8]) -> Result<(Path, Last)> {
-    let mut walk = Walk::begin_at(directory_fd, name, Resolve::empty(), false)?;
+    end_at_parent(Walk::begin_at(directory_fd, name, Resolve::empty(), false)?)
+}
+
+/// As [`lookup_parent`], from a given place.
+pub fn lookup_parent_from(start: Start, name: &[u8]) -> Result<(Path, Last)> {
+    end_at_parent(Walk::begin(start, name, Resolve::empty(), false)?)
+}
+
+fn end_at_parent(mut walk: Walk) -> Result<(Path, Last)> {
     let last = walk.walk_to_parent()?;
     Ok((walk.into_place(), last))
 }

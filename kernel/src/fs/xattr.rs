@@ -4,7 +4,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::WriteAccess;
 use crate::fs::permission::{self, Access, STICKY};
-use crate::fs::{FileType, Inode, Path};
+use crate::fs::{FileType, Inode, Path, file_capabilities};
 use crate::task::{Capabilities, Credentials, current};
 use alloc::{sync::Arc, vec::Vec};
 
@@ -55,7 +55,7 @@ fn check_security(inode: &Inode, name: &[u8], credentials: &Credentials) -> Resu
     if !name.starts_with(b"security.") {
         return Ok(());
     }
-    let allowed = if name == b"security.capability" {
+    let allowed = if name == file_capabilities::NAME {
         permission::capable_over(credentials, &inode.ops.attributes(inode)?, Capabilities::SETFCAP)
     } else {
         credentials.capable_in(Capabilities::SYS_ADMIN, &inode.superblock.owner)
@@ -67,7 +67,8 @@ fn check_security(inode: &Inode, name: &[u8], credentials: &Credentials) -> Resu
 pub fn get(inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
     check_name(inode, name, false, &current().credentials())?.ok_or(Errno::NODATA)?;
     check_namespace(name)?;
-    inode.ops.get_xattr(inode, name)
+    let value = inode.ops.get_xattr(inode, name)?;
+    if name == file_capabilities::NAME && !value.is_empty() { file_capabilities::read(inode, &value) } else { Ok(value) }
 }
 
 /// `setxattr(2)`.
@@ -76,10 +77,12 @@ pub fn set(path: &Path, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
     let _access = WriteAccess::take(path)?;
     let _changes = inode.lock.lock();
     let credentials = current().credentials();
+    let converted =
+        if name == file_capabilities::NAME && !value.is_empty() { Some(file_capabilities::written(&inode, value)?) } else { None };
     check_name(&inode, name, true, &credentials)?;
     check_security(&inode, name, &credentials)?;
     check_namespace(name)?;
-    inode.ops.set_xattr(&inode, name, value, flags)?;
+    inode.ops.set_xattr(&inode, name, converted.as_deref().unwrap_or(value), flags)?;
     inotify::file_event(path.dentry(), &inode, Mask::ATTRIB);
     Ok(())
 }

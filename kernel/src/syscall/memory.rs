@@ -182,7 +182,7 @@ fn check_seals(file: &OpenFile, protection: Protection, most: &mut Protection) -
 }
 
 /// `RLIMIT_AS`.
-fn address_space_limit() -> u64 {
+pub(super) fn address_space_limit() -> u64 {
     task::current().process.limit(sys::RLIMIT_AS)
 }
 

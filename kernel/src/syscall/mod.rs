@@ -12,11 +12,13 @@ mod file_io;
 mod file_names;
 mod futex;
 mod handle;
+mod ipc;
 mod keys;
 mod lock;
 mod memory;
 mod mount;
 mod mount_api;
+mod mqueue;
 mod namespaces;
 mod pipe_splice;
 mod poll;
@@ -66,11 +68,13 @@ const FAMILIES: &[&[Entry]] = &[
     file_names::TABLE,
     futex::TABLE,
     handle::TABLE,
+    ipc::TABLE,
     keys::TABLE,
     lock::TABLE,
     memory::TABLE,
     mount::TABLE,
     mount_api::TABLE,
+    mqueue::TABLE,
     namespaces::TABLE,
     pipe_splice::TABLE,
     poll::TABLE,

@@ -5,6 +5,7 @@
 //! mount that a child kept busy is free.
 
 use crate::errno::{Errno, Result};
+use crate::ipc;
 use crate::mm::user::UserPointer;
 use crate::task::cgroup::membership;
 use crate::task::pid::PidNamespace;
@@ -81,6 +82,7 @@ fn finish(thread: &Arc<Thread>) {
     drop(thread.replace_fs(None));
     if last {
         session::leave_terminal(process);
+        ipc::semaphores::undo_all(process, &thread.namespaces().ipc);
     }
     drop(thread.replace_namespaces(None));
     membership::leave(thread);

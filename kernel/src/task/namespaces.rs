@@ -1,5 +1,6 @@
 //! What a thread's view of the system is made of (`namespaces(7)`): `nsproxy` of Linux.
 
+use crate::ipc::IpcNamespace;
 use crate::net::NetworkNamespace;
 use crate::sync::{Once, SpinLock};
 use crate::task::UserNamespace;
@@ -85,8 +86,8 @@ pub struct Namespaces {
     pub mount: Arc<MountNamespace>,
     /// Host and domain name.
     pub uts: Arc<UtsNamespace>,
-    /// System V and POSIX queues.
-    pub ipc: Arc<PlainNamespace>,
+    /// What System V calls by keys, and POSIX message queues.
+    pub ipc: Arc<IpcNamespace>,
     /// Network devices and sockets.
     pub network: Arc<NetworkNamespace>,
     /// The root of the cgroup view.
@@ -102,11 +103,10 @@ pub struct Namespaces {
 impl Namespaces {
     /// Those of the first process, around the boot's mount namespace.
     pub fn initial(mount: Arc<MountNamespace>) -> Arc<Self> {
-        let plain = |kind| Arc::new(PlainNamespace::new(kind, UserNamespace::initial(), None));
         Arc::new(Self {
             mount,
             uts: UtsNamespace::initial(),
-            ipc: plain(Kind::Ipc),
+            ipc: Arc::new(IpcNamespace::new(UserNamespace::initial(), None)),
             cgroup: Arc::new(CgroupNamespace::initial()),
             network: NetworkNamespace::initial(),
             time: TimeNamespace::initial(),
@@ -138,24 +138,6 @@ pub struct MountNamespace {
 impl Drop for MountNamespace {
     fn drop(&mut self) {
         crate::fs::mount::release(self.id);
-    }
-}
-
-/// A namespace that has an identity and an owner, and no content of its own yet.
-pub struct PlainNamespace {
-    /// Which kind it is.
-    pub kind: Kind,
-    /// Whose privileges govern it.
-    pub owner: Arc<UserNamespace>,
-    /// For `/proc/PID/ns/…`.
-    pub inode_number: u64,
-    _count: Option<NamespaceCount>,
-}
-
-impl PlainNamespace {
-    /// A fresh one, empty. The initial one alone counts for nobody.
-    pub fn new(kind: Kind, owner: Arc<UserNamespace>, count: Option<NamespaceCount>) -> Self {
-        Self { kind, owner, inode_number: next_inode_number(kind, count.is_none()), _count: count }
     }
 }
 
@@ -212,8 +194,7 @@ pub enum NamespaceHandle {
     Cgroup(Arc<CgroupNamespace>),
     Network(Arc<NetworkNamespace>),
     Time(Arc<TimeNamespace>),
-    /// The kinds without content.
-    Plain(Arc<PlainNamespace>),
+    Ipc(Arc<IpcNamespace>),
 }
 
 impl NamespaceHandle {
@@ -227,7 +208,7 @@ impl NamespaceHandle {
             Self::Cgroup(_) => Kind::Cgroup,
             Self::Network(_) => Kind::Network,
             Self::Time(_) => Kind::Time,
-            Self::Plain(namespace) => namespace.kind,
+            Self::Ipc(_) => Kind::Ipc,
         }
     }
 
@@ -241,7 +222,7 @@ impl NamespaceHandle {
             Self::Cgroup(namespace) => namespace.inode_number,
             Self::Network(namespace) => namespace.inode_number,
             Self::Time(namespace) => namespace.inode_number,
-            Self::Plain(namespace) => namespace.inode_number,
+            Self::Ipc(namespace) => namespace.inode_number,
         }
     }
 
@@ -255,7 +236,7 @@ impl NamespaceHandle {
             Self::Cgroup(namespace) => namespace.owner.clone(),
             Self::Network(namespace) => namespace.owner.clone(),
             Self::Time(namespace) => namespace.owner.clone(),
-            Self::Plain(namespace) => namespace.owner.clone(),
+            Self::Ipc(namespace) => namespace.owner.clone(),
         })
     }
 

@@ -6,7 +6,7 @@ use crate::sync::SpinLock;
 use crate::task::accounting::ThreadTimes;
 use crate::task::cgroup::Cgroup;
 use crate::task::cgroup::cpu::Times;
-use crate::task::namespaces::{Kind, NamespaceHandle, PlainNamespace};
+use crate::task::namespaces::{Kind, NamespaceHandle};
 use crate::task::pid::Pid;
 use crate::task::scheduler::{KernelSide, RunState, SchedulingPolicy};
 use crate::task::seccomp::Seccomp;
@@ -319,13 +319,12 @@ impl Thread {
 
     /// One of its namespaces, for `/proc/PID/ns` and `setns` with a pidfd. `None` once it has begun to exit.
     pub fn namespace(&self, kind: Kind) -> Option<NamespaceHandle> {
-        let plain = |of: fn(&Namespaces) -> &Arc<PlainNamespace>| self.try_namespaces().map(|all| NamespaceHandle::Plain(of(&all).clone()));
         match kind {
             Kind::User => self.try_namespaces().map(|_| NamespaceHandle::User(self.credentials().user_namespace.clone())),
             Kind::Pid => self.try_namespaces().map(|_| NamespaceHandle::Pid(self.pid().namespace().clone())),
             Kind::Mount => self.try_namespaces().map(|all| NamespaceHandle::Mount(all.mount.clone())),
             Kind::Uts => self.try_namespaces().map(|all| NamespaceHandle::Uts(all.uts.clone())),
-            Kind::Ipc => plain(|all| &all.ipc),
+            Kind::Ipc => self.try_namespaces().map(|all| NamespaceHandle::Ipc(all.ipc.clone())),
             Kind::Cgroup => self.try_namespaces().map(|all| NamespaceHandle::Cgroup(all.cgroup.clone())),
             Kind::Network => self.try_namespaces().map(|all| NamespaceHandle::Network(all.network.clone())),
             Kind::Time => self.try_namespaces().map(|all| NamespaceHandle::Time(all.time.clone())),

@@ -3,11 +3,12 @@
 use crate::errno::{Errno, Result};
 use crate::fs::FsContext;
 use crate::fs::mount;
+use crate::ipc::{self, IpcNamespace};
 use crate::net::NetworkNamespace;
 use crate::task::cgroup::CgroupNamespace;
 use crate::task::credentials::securebits;
 use crate::task::namespace_count::NamespaceCount;
-use crate::task::namespaces::{Kind, NamespaceHandle, PlainNamespace};
+use crate::task::namespaces::{Kind, NamespaceHandle};
 use crate::task::pid::PidNamespace;
 use crate::task::{Capabilities, Credentials, Namespaces, Thread, UserNamespace, current};
 use alloc::sync::Arc;
@@ -51,9 +52,7 @@ pub(in crate::task) fn copy_namespaces(
     }
     let has = |kind: Kind| flags & kind.clone_flag() != 0;
     let count = |kind: Kind| NamespaceCount::take(kind, owner, credentials.effective_uid);
-    let plain = |kind: Kind, old: &Arc<PlainNamespace>| {
-        if has(kind) { count(kind).map(|count| Arc::new(PlainNamespace::new(kind, owner.clone(), Some(count)))) } else { Ok(old.clone()) }
-    };
+    let ipc = if has(Kind::Ipc) { Arc::new(IpcNamespace::new(owner.clone(), Some(count(Kind::Ipc)?))) } else { old.ipc.clone() };
     let uts = if has(Kind::Uts) { old.uts.copy(owner.clone(), count(Kind::Uts)?) } else { old.uts.clone() };
     let pid_for_children = if has(Kind::Pid) {
         // Only below the namespace that the thread itself is in.
@@ -68,7 +67,6 @@ pub(in crate::task) fn copy_namespaces(
         true => old.time.copy(owner.clone(), count(Kind::Time)?),
         false => old.time_for_children.clone(),
     };
-    let ipc = plain(Kind::Ipc, &old.ipc)?;
     let network = if has(Kind::Network) { NetworkNamespace::new(owner.clone(), count(Kind::Network)?) } else { old.network.clone() };
     let cgroup = if has(Kind::Cgroup) {
         Arc::new(CgroupNamespace::new(owner.clone(), thread.cgroup(), count(Kind::Cgroup)?))
@@ -129,6 +127,9 @@ pub fn unshare(flags: u64) -> Result<()> {
     drop(thread.replace_fs(Some(fs)));
     if files.is_some() {
         drop(thread.replace_files(files));
+    }
+    if flags & Kind::Ipc.clone_flag() != 0 {
+        ipc::semaphores::undo_all(&thread.process, &thread.namespaces().ipc);
     }
     if namespaces.is_some() {
         drop(thread.replace_namespaces(namespaces));
@@ -208,12 +209,9 @@ fn enter_all(wanted: &[NamespaceHandle]) -> Result<()> {
                 namespaces.time = namespace.clone();
                 namespaces.time_for_children = namespace.clone();
             }
-            NamespaceHandle::Plain(namespace) => {
-                let slot = match namespace.kind {
-                    Kind::Ipc => &mut namespaces.ipc,
-                    _ => return Err(Errno::INVAL),
-                };
-                *slot = namespace.clone();
+            NamespaceHandle::Ipc(namespace) => {
+                ipc::semaphores::undo_all(&thread.process, &namespaces.ipc);
+                namespaces.ipc = namespace.clone();
             }
         }
     }

@@ -4,15 +4,14 @@ use super::access;
 use super::links::path_text;
 use super::process::View;
 use crate::errno::{Errno, Result};
-use crate::fs::file::MappedOpenFile;
+use crate::fs::file::open_file_behind;
 use crate::fs::generated::Text;
 use crate::fs::{FileOps, OpenFile, OpenFlags};
-use crate::mm::address_space::{AreaView, MappedFile, Protection};
+use crate::mm::address_space::{AreaView, Protection};
 use crate::mm::{AddressSpace, IoBuffer, PAGE_SIZE_BYTES};
 use crate::task::{Process, Thread};
 use crate::{put, put_line};
 use alloc::{sync::Arc, vec::Vec};
-use core::any::Any;
 
 /// KiB in a page.
 pub(super) const PAGE_KIB: u64 = PAGE_SIZE_BYTES as u64 / 1024;
@@ -40,7 +39,7 @@ pub(super) fn layout(process: &Process, space: &AddressSpace) -> Layout {
         if area.label == "[heap]" && layout.break_start == 0 {
             layout.break_start = area.start;
         }
-        let own = match (&executable, area.file.and_then(open_file)) {
+        let own = match (&executable, area.file.and_then(open_file_behind)) {
             (Some(executable), Some(file)) => Arc::ptr_eq(&executable.inode, &file.inode),
             _ => false,
         };
@@ -51,11 +50,6 @@ pub(super) fn layout(process: &Process, space: &AddressSpace) -> Layout {
         }
     });
     layout
-}
-
-/// The open file behind an area.
-pub(super) fn open_file(file: &Arc<dyn MappedFile>) -> Option<&Arc<OpenFile>> {
-    (&**file as &dyn Any).downcast_ref::<MappedOpenFile>().map(|mapped| &mapped.file)
 }
 
 /// Sizes of the kinds of areas, in KiB.
@@ -72,7 +66,7 @@ fn sizes(process: &Process, space: &AddressSpace) -> Sizes {
     let executable = process.executable();
     space.for_each_area(&mut |area| {
         let kib = (area.end - area.start) / 1024;
-        let own = match (&executable, area.file.and_then(open_file)) {
+        let own = match (&executable, area.file.and_then(open_file_behind)) {
             (Some(executable), Some(file)) => Arc::ptr_eq(&executable.inode, &file.inode),
             _ => false,
         };
@@ -151,7 +145,7 @@ pub(super) fn for_each_area(view: &View<'_>, each: &mut dyn FnMut(&AreaView<'_>)
 /// A line of `maps`.
 pub(super) fn put_area(area: &AreaView<'_>, text: &mut Text) {
     let flag = |protection, letter| if area.protection.contains(protection) { letter } else { '-' };
-    let file = area.file.and_then(open_file);
+    let file = area.file.and_then(open_file_behind);
     let begin = text.len();
     put!(text, "{:08x}-{:08x} ", area.start, area.end);
     put!(text, "{}{}{}", flag(Protection::READ, 'r'), flag(Protection::WRITE, 'w'), flag(Protection::EXEC, 'x'));

@@ -7,6 +7,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Kind, Listing, Policy, change_attributes, directory_links, make_inode};
 use crate::fs::inode::AttributeChange;
 use crate::fs::{FileOps, FileType, Inode, InodeOps, OpenFile, OpenFlags, Path};
+use crate::ipc;
 use crate::keys;
 use crate::mm::IoBuffer;
 use crate::task::current;
@@ -54,6 +55,7 @@ static ENTRIES: &[Entry] = &[
     Entry::file("stat", system::stat),
     Entry::file("swaps", system_memory::swaps),
     Entry::directory("sys", sysctl::ENTRIES),
+    Entry::directory("sysvipc", SYSTEM_V),
     Entry::writable("sysrq-trigger", system::nothing, system::sysrq_trigger).with_mode(0o200),
     Entry::directory("sysvipc", net::SYSVIPC),
     Entry::directory("tty", system::TTY_ENTRIES),
@@ -61,6 +63,12 @@ static ENTRIES: &[Entry] = &[
     Entry::file("version", system::version),
     Entry::file("vmstat", system_memory::vmstat),
     Entry::file("zoneinfo", system_memory::zoneinfo),
+];
+
+static SYSTEM_V: &[Entry] = &[
+    Entry::file("msg", ipc::views::put_messages),
+    Entry::file("sem", ipc::views::put_semaphores),
+    Entry::file("shm", ipc::views::put_shared_memory),
 ];
 
 /// The link count of the directory. Processes do not count: they come and go.

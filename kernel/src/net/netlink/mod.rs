@@ -168,7 +168,8 @@ impl NetlinkSocket {
         Ok(())
     }
 
-    fn receive_from_kernel(&self, bytes: Vec<u8>, group: u32) {
+    /// Puts a datagram of the kernel into the queue.
+    pub fn receive_from_kernel(&self, bytes: Vec<u8>, group: u32) {
         // One that is lost is told by ENOBUFS at the next receive.
         let _ = self.enqueue(Arc::new(Datagram { bytes, sender_port: 0, group, credentials: None }));
     }

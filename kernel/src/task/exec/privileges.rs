@@ -3,6 +3,7 @@
 
 use super::program::Program;
 use crate::errno::{Errno, Result};
+use crate::fs::file_capabilities::{self, FileCapabilities};
 use crate::fs::mount;
 use crate::fs::permission::{GROUP_EXECUTE, SET_GID, SET_UID};
 use crate::task::credentials::securebits;
@@ -20,13 +21,6 @@ pub struct Outcome {
     pub changed_ids: bool,
 }
 
-/// The capabilities in a file's `security.capability`.
-struct FileCapabilities {
-    permitted: Capabilities,
-    inheritable: Capabilities,
-    effective: bool,
-}
-
 /// Works out the credentials for running `program`.
 pub fn transform(program: &Program, old: &Credentials) -> Result<Outcome> {
     let mut new = old.clone();
@@ -38,7 +32,7 @@ pub fn transform(program: &Program, old: &Credentials) -> Result<Outcome> {
     new.filesystem_uid = new.effective_uid;
     new.saved_gid = new.effective_gid;
     new.filesystem_gid = new.effective_gid;
-    let file = if honours { file_capabilities(program, &new)? } else { None };
+    let file = if honours { file_capabilities::of(&program.executable.file.inode, &new)? } else { None };
     let has_file_capabilities = file.is_some();
     let changed_ids = new.effective_uid != old.effective_uid || new.effective_gid != old.effective_gid;
     apply_capabilities(&mut new, old, file, changed_ids)?;
@@ -80,45 +74,12 @@ fn apply_set_ids(program: &Program, new: &mut Credentials) -> Result<()> {
     Ok(())
 }
 
-/// `VFS_CAP_REVISION_2` and `_3` of `security.capability` (`capabilities(7)`, "File capability extended attribute versioning").
-fn file_capabilities(program: &Program, new: &Credentials) -> Result<Option<FileCapabilities>> {
-    const REVISION_MASK: u32 = 0xff00_0000;
-    const REVISION_2: u32 = 0x0200_0000;
-    const REVISION_3: u32 = 0x0300_0000;
-    const EFFECTIVE: u32 = 1;
-    let inode = &program.executable.file.inode;
-    let value = match inode.ops.get_xattr(inode, b"security.capability") {
-        Ok(value) => value,
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let word = |index: usize| value.get(index * 4..index * 4 + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let (Some(magic), Some(p0), Some(i0), Some(p1), Some(i1)) = (word(0), word(1), word(2), word(3), word(4)) else {
-        return Err(Errno::INVAL);
-    };
-    match (magic & REVISION_MASK, word(5)) {
-        (REVISION_2, None) => {}
-        // Version 3 counts only in namespaces whose root is the one named.
-        (REVISION_3, Some(root)) => {
-            let owner = new.user_namespace.uid_to_global(0);
-            if owner != Some(root) {
-                return Ok(None);
-            }
-        }
-        _ => return Err(Errno::INVAL),
-    }
-    let set = |low: u32, high: u32| Capabilities::from_bits_truncate(u64::from(high) << 32 | u64::from(low));
-    let effective = magic & EFFECTIVE != 0;
-    Ok(Some(FileCapabilities { permitted: set(p0, p1), inheritable: set(i0, i1), effective }))
-}
-
 fn apply_capabilities(new: &mut Credentials, old: &Credentials, file: Option<FileCapabilities>, changed_ids: bool) -> Result<()> {
     let root = new.user_namespace.uid_to_global(0);
     let is_root = |id: u32| root == Some(id);
     let honours_root = old.securebits & securebits::NOROOT == 0;
     let has_file = file.is_some();
-    let mut file =
-        file.unwrap_or(FileCapabilities { permitted: Capabilities::empty(), inheritable: Capabilities::empty(), effective: false });
+    let mut file = file.unwrap_or_default();
     // A set-uid-root file with capabilities gives a user just those; otherwise root's files have all.
     let only_file = has_file && !is_root(new.uid) && is_root(new.effective_uid);
     if honours_root && !only_file {

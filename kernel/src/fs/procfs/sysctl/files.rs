@@ -1,10 +1,11 @@
 //! `/proc/sys/fs`.
 
-use super::Fixed;
+use super::{Fixed, Number};
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Text, Variable};
 use crate::fs::mount;
 use crate::fs::procfs::status::parse_number;
+use crate::ipc::{Setting, SettingFile};
 use crate::put_line;
 
 pub(super) static ENTRIES: &[Entry] = &[
@@ -29,12 +30,21 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("pipe-max-size", &Fixed("1048576")),
     Entry::variable("pipe-user-pages-hard", &Fixed("0")),
     Entry::variable("pipe-user-pages-soft", &Fixed("16384")),
-    Entry::variable("protected_fifos", &Fixed("0")),
-    Entry::variable("protected_hardlinks", &Fixed("0")),
-    Entry::variable("protected_regular", &Fixed("0")),
-    Entry::variable("protected_symlinks", &Fixed("0")),
+    Entry::variable("protected_fifos", &PROTECTED_FIFOS),
+    Entry::variable("protected_hardlinks", &PROTECTED_HARDLINKS),
+    Entry::variable("protected_regular", &PROTECTED_REGULAR),
+    Entry::variable("protected_symlinks", &PROTECTED_SYMLINKS),
     Entry::variable("suid_dumpable", &Fixed("0")),
 ];
+
+/// Whether fifos of others in a sticky directory may not be opened with `O_CREAT`: 1 where everybody may write, 2 where a group may.
+pub static PROTECTED_FIFOS: Number = Number::new(0, 0, 2);
+/// The same of regular files.
+pub static PROTECTED_REGULAR: Number = Number::new(0, 0, 2);
+/// Whether only files that one owns, or may read and write and that give no privileges, get another name by one.
+pub static PROTECTED_HARDLINKS: Number = Number::new(0, 0, 1);
+/// Whether links of others in a sticky directory that everybody may write are not followed.
+pub static PROTECTED_SYMLINKS: Number = Number::new(0, 0, 1);
 
 static INOTIFY: &[Entry] = &[
     Entry::variable("max_queued_events", &Fixed("16384")),
@@ -43,11 +53,11 @@ static INOTIFY: &[Entry] = &[
 ];
 
 static MESSAGE_QUEUES: &[Entry] = &[
-    Entry::variable("msg_default", &Fixed("10")),
-    Entry::variable("msg_max", &Fixed("10")),
-    Entry::variable("msgsize_default", &Fixed("8192")),
-    Entry::variable("msgsize_max", &Fixed("8192")),
-    Entry::variable("queues_max", &Fixed("256")),
+    Entry::variable("msg_default", &SettingFile(Setting::MessagesDefault)),
+    Entry::variable("msg_max", &SettingFile(Setting::MessagesMax)),
+    Entry::variable("msgsize_default", &SettingFile(Setting::MessageBytesDefault)),
+    Entry::variable("msgsize_max", &SettingFile(Setting::MessageBytesMax)),
+    Entry::variable("queues_max", &SettingFile(Setting::QueuesMax)),
 ];
 
 fn put_zeros(text: &mut Text, line: &str) -> Result<()> {

@@ -8,6 +8,7 @@ use crate::fs::devpts;
 use crate::fs::generated::{Entry, Text, Variable};
 use crate::fs::procfs::status::parse_number;
 use crate::fs::procfs::user_limits;
+use crate::ipc::{Setting, SettingFile, SettingsFile};
 use crate::keys::quota;
 use crate::put_line;
 use crate::sync::Once;
@@ -29,9 +30,9 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("kptr_restrict", &Fixed("0")),
     Entry::variable("modprobe", &Fixed("")),
     Entry::variable("modules_disabled", &Fixed("1")),
-    Entry::variable("msgmax", &Fixed("8192")),
-    Entry::variable("msgmnb", &Fixed("16384")),
-    Entry::variable("msgmni", &Fixed("32000")),
+    Entry::variable("msgmax", &SettingFile(Setting::Msgmax)),
+    Entry::variable("msgmnb", &SettingFile(Setting::Msgmnb)),
+    Entry::variable("msgmni", &SettingFile(Setting::Msgmni)),
     Entry::file("ngroups_max", |_, text| put_number(text, 65536)),
     Entry::variable("nmi_watchdog", &Fixed("0")),
     Entry::writable("ns_last_pid", show_last_pid, set_last_pid).with_mode(0o666),
@@ -56,11 +57,11 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("sched_rt_period_us", &Fixed("1000000")),
     Entry::variable("sched_rt_runtime_us", &Fixed("950000")),
     Entry::directory("seccomp", SECCOMP),
-    Entry::variable("sem", &Fixed("32000\t1024000000\t500\t32000")),
+    Entry::variable("sem", &SettingsFile(&[Setting::Semmsl, Setting::Semmns, Setting::Semopm, Setting::Semmni])),
     Entry::variable("shm_rmid_forced", &Fixed("0")),
-    Entry::variable("shmall", &Fixed("18446744073692774399")),
-    Entry::variable("shmmax", &Fixed("18446744073692774399")),
-    Entry::variable("shmmni", &Fixed("4096")),
+    Entry::variable("shmall", &SettingFile(Setting::Shmall)),
+    Entry::variable("shmmax", &SettingFile(Setting::Shmmax)),
+    Entry::variable("shmmni", &SettingFile(Setting::Shmmni)),
     Entry::variable("sysrq", &Fixed("1")),
     Entry::variable("tainted", &Fixed("0")),
     Entry::writable("threads-max", show_threads_max, |_, bytes| same_number(bytes, user_limits::threads_max())),

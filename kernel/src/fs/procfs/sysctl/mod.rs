@@ -3,7 +3,7 @@
 //! A file whose value the kernel acts on is a [`Number`], or a pair of functions; what is fixed here although Linux lets it be changed is a
 //! [`Fixed`], which refuses other values instead of pretending.
 
-mod files;
+pub mod files;
 pub mod kernel;
 mod memory;
 pub(super) mod net;
