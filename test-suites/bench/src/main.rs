@@ -8,6 +8,7 @@
 //! first, and prints nothing.
 
 mod calls;
+mod fuse;
 mod meter;
 mod receivers;
 mod single;
@@ -23,12 +24,19 @@ const TOP: &str = "/tmp/bench";
 const MOST_NAMESPACES: usize = 10_000;
 
 fn main() -> ExitCode {
-    let largest = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1000);
-    match run(largest, std::env::args().nth(2)) {
-        Ok(()) => {
-            println!("bench ended");
-            ExitCode::SUCCESS
-        }
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, serve, below, directory] = arguments.as_slice()
+        && serve == fuse::SERVE
+    {
+        return ended(fuse::serve(below, directory));
+    }
+    let largest = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(1000);
+    ended(run(largest, arguments.get(2).cloned()).map(|()| println!("bench ended")))
+}
+
+fn ended(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mount-bench: {error}");
             ExitCode::FAILURE
@@ -46,6 +54,7 @@ fn run(largest: usize, wanted: Option<String>) -> Result<()> {
     calls::allow_open_files(MOST_NAMESPACES + 100)?;
     let meter = Meter::new(wanted)?;
     single::measure(&meter)?;
+    fuse::measure(&meter)?;
     for size in std::iter::successors(Some(10), |size| Some(size * 10)).take_while(|&size| size <= largest) {
         tree::measure(&meter, size)?;
         receivers::measure(&meter, "peers", size, libc::MS_SHARED)?;

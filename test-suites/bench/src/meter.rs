@@ -99,6 +99,11 @@ impl Meter {
         Err(Error::other("the machine does not become quiet"))
     }
 
+    /// Whether a row is to be measured.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| name.contains(wanted.as_str()))
+    }
+
     /// Measures and prints a row: `row NAME SIZE INSTRUCTIONS`, instructions for each of `units`, of which one `operation` does all.
     /// `undo` makes things as they were before, and is not measured. A row that is not wanted costs nothing: neither is called.
     pub(crate) fn row(
@@ -109,7 +114,7 @@ impl Meter {
         mut operation: impl FnMut() -> Result<()>,
         mut undo: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        if self.wanted.as_ref().is_some_and(|wanted| !name.contains(wanted.as_str())) {
+        if !self.wants(name) {
             return Ok(());
         }
         let measured = self.least(&mut operation, &mut undo);
