@@ -22,7 +22,7 @@ const UNWANTED: [&str; 8] = [
     "usr/share/perl5/",
 ];
 
-/// An image with Debian's busybox in it, a link for each of its applets, and the user database of one user.
+/// An image with Debian's busybox in it, a link for each of its applets, and a few users' names.
 pub fn busybox_image(packages: &PackageCache, progress: &dyn Fn(&str)) -> Result<Image> {
     let unpacked = packages.with_dependencies(&["busybox-static"], progress)?;
     let mut image = Image::new();
@@ -47,7 +47,7 @@ pub fn package_image(packages: &PackageCache, names: &[&str], progress: &dyn Fn(
 }
 
 /// An image with the named packages (busybox-static among them) that stands for a whole host: an applet of busybox for each
-/// command that no package brings, and the names of a user beside root.
+/// command that no package brings, and the names of two users beside root.
 pub fn host_image(packages: &PackageCache, names: &[&str], progress: &dyn Fn(&str)) -> Result<Image> {
     let unpacked = packages.with_dependencies(names, progress)?;
     let mut image = Image::new();
@@ -68,8 +68,9 @@ pub fn script(workspace: &Workspace, path: &str) -> Result<String> {
 }
 
 fn add_users(image: &mut Image) {
-    image.file("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
-    image.file("etc/group", 0o644, "root:x:0:\ndaemon:x:1:\ntty:x:5:\nnogroup:x:65534:\n");
+    let users = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\nother:x:1001:1001::/:/bin/sh\n";
+    image.file("etc/passwd", 0o644, format!("{users}nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"));
+    image.file("etc/group", 0o644, "root:x:0:\ndaemon:x:1:\ntty:x:5:\nuser:x:1000:\nother:x:1001:\nnogroup:x:65534:\n");
 }
 
 /// The named packages whole; of the others the shared libraries and the loader.

@@ -85,9 +85,10 @@ scenario_fuse_overlayfs_maps_memory_and_runs_programs() {
 
 scenario_fuse_overlayfs_is_the_root_of_a_container() {
     merged
-    mkdir -p layers/lower/bin layers/lower/proc
-    cp /bin/busybox layers/lower/bin/sh
-    equal "inside" "$(bwrap --bind /work/m / --proc /proc /bin/sh -c 'echo made > /inside; busybox true 2> /dev/null; echo $(< /file)' 2> /dev/null || true; cat layers/upper/inside)" "$(printf '%s\n' first made | tail -n 1)"
+    mkdir -p m/bin m/proc
+    cp /bin/busybox m/bin/sh
+    equal "inside" "$(bwrap --bind /work/m / --proc /proc /bin/sh -c 'echo made > /inside; read text < /file; echo $text')" first
+    equal "in the upper layer" "$(cat layers/upper/inside)" made
     unmerged
 }
 

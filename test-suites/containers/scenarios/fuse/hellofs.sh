@@ -29,7 +29,7 @@ scenario_hellofs_cleans_up_behind_a_dead_server() {
     wait $server || true
     refused 'Transport endpoint is not connected' ls m
     hellofs --umount /work/m
-    ! mountpoint -q m || fail "still a mount"
+    unmounted /work/m || fail "still a mount"
 }
 
 scenario_hellofs_travels_like_any_mount() {

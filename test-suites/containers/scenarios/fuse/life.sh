@@ -52,7 +52,7 @@ scenario_two_mounts_do_not_disturb_each_other() {
 
 scenario_mount_options_are_told() {
     mkdir m
-    refused 'EINVAL|wrong fs type|Invalid argument' mount -t fuse.x none m -o fd=0,rootmode=40000,user_id=0,group_id=0
+    refused 'EINVAL|wrong fs type|Invalid argument' mount -i -t fuse.x none m -o fd=0,rootmode=40000,user_id=0,group_id=0
     refused 'wrong fs type|Invalid argument' mount -i -t fuse none m
     equal "the mounts" "$(mounts /work/m)" ""
 }

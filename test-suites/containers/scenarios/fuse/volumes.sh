@@ -63,16 +63,13 @@ scenario_passthrough_as_a_user() {
     host
     mkdir m
     chown -R 1000:1000 /work/root /work/m /work/data
-    as_user passthrough --rootdir /work/root --mountpoint /work/m --bind data:/work/data:ro > server-output 2>&1 &
-    server=$!
-    eventually grep -q ' /work/m ' /proc/$server/mountinfo
-    equal "inside" "$(nsenter -t $server -U -m --preserve-credentials cat /work/m/data/one)" one
-    ! mountpoint -q m || fail "seen outside"
+    user_serves /work/m passthrough --rootdir /work/root --mountpoint /work/m --bind data:/work/data:ro
+    equal "inside" "$(as_user nsenter -t $server -U -m --preserve-credentials cat /work/m/data/one)" one
+    unmounted /work/m || fail "seen outside"
     kill $server
     ended /work/m
-    as_user passthrough --bind-mode user --rootdir /work/root --mountpoint /work/m --bind data:/work/data:ro > server-output 2>&1 &
-    server=$!
-    eventually as_user cat m/data/one
+    user_serves /work/m passthrough --bind-mode user --rootdir /work/root --mountpoint /work/m --bind data:/work/data:ro
+    equal "the file" "$(as_user cat m/data/one)" one
     refused 'Read-only file system' as_user touch m/data/new
     equal "one mount" "$(mounts /work/m | wc -l)" 1
     kill $server

@@ -13,7 +13,7 @@ pub struct Common {
     mountpoint: PathBuf,
     /// TARGET:SOURCE[:OPTIONS], TARGET relative to the root, SOURCE an absolute path of the host; options ro, rec, nosuid,
     /// nodev, noexec and one of [r]private, [r]slave (the default is slave), [r]shared. May be repeated.
-    #[arg(long = "bind", value_name = "TARGET:SOURCE[:OPTIONS]")]
+    #[arg(long = "bind", value_name = "TARGET:SOURCE[:OPTIONS]", value_parser = bind)]
     binds: Vec<BindMount>,
     /// Who makes the binds; by default the kernel where that is allowed, else in a namespace, else the server.
     #[arg(long, value_enum)]
@@ -30,6 +30,11 @@ pub struct Common {
     /// The source that mountinfo shows.
     #[arg(long)]
     name: Option<String>,
+}
+
+/// Reads a bind; what is wrong with it is told to the end, where clap would stop at the outermost words.
+fn bind(text: &str) -> Result<BindMount, String> {
+    text.parse().map_err(|error| format!("{error:#}"))
 }
 
 impl Common {
