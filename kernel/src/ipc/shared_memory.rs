@@ -212,7 +212,7 @@ pub fn attach(id: i32, address: u64, flags: u32, limit_bytes: u64) -> Result<u64
 
 /// `shmdt(2)`: takes the segment away that is attached at `address`, or what is left of it.
 pub fn detach(address: u64) -> Result<()> {
-    if address % PAGE != 0 {
+    if !address.is_multiple_of(PAGE) {
         return Err(Errno::INVAL);
     }
     let space = space()?;
