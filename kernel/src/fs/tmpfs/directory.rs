@@ -2,7 +2,7 @@
 //!
 //! A listing begins with the entry that came last, as Linux does it: what is made meanwhile is not met, and what was met can be removed.
 
-use crate::fs::Inode;
+use crate::fs::{FileType, Inode};
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 /// What an entry adds to the size of its directory, as tmpfs of Linux shows it.
@@ -19,10 +19,22 @@ struct Entry {
     offset: u64,
 }
 
+/// What a listing shows of an entry.
+pub struct Listed {
+    /// Where it stands.
+    pub offset: u64,
+    /// Its name.
+    pub name: Arc<[u8]>,
+    /// The number of its file.
+    pub number: u64,
+    /// The type of its file.
+    pub file_type: FileType,
+}
+
 /// The entries of one directory.
 pub struct Entries {
     by_name: BTreeMap<Arc<[u8]>, Entry>,
-    by_offset: BTreeMap<u64, Arc<[u8]>>,
+    by_offset: BTreeMap<u64, (Arc<[u8]>, Arc<Inode>)>,
     next_offset: u64,
 }
 
@@ -49,7 +61,7 @@ impl Entries {
         let name: Arc<[u8]> = Arc::from(name);
         let offset = self.next_offset;
         self.next_offset += 1;
-        self.by_offset.insert(offset, name.clone());
+        self.by_offset.insert(offset, (name.clone(), inode.clone()));
         self.by_name.insert(name, Entry { inode, offset });
         old
     }
@@ -61,22 +73,28 @@ impl Entries {
         Some(entry.inode)
     }
 
-    /// The entry at `offset`, or the newest of those that are older: where it stands, its name, its file. [`FIRST_OFFSET`] means the
-    /// newest of all.
-    pub fn at_or_before(&self, offset: u64) -> Option<(u64, Arc<[u8]>, Arc<Inode>)> {
+    /// Where the newest entry stands.
+    pub fn newest(&self) -> u64 {
+        self.by_offset.keys().next_back().copied().unwrap_or(END_OFFSET)
+    }
+
+    /// The entry at `offset`, or the newest of those that are older, and what follows it, `count` entries at most. [`FIRST_OFFSET`]
+    /// means the newest of all. The second value is the offset of the entry behind the last one.
+    pub fn list(&self, offset: u64, count: usize) -> (Vec<Listed>, u64) {
         let limit = match offset {
             FIRST_OFFSET => u64::MAX,
             END_OFFSET => 0,
             offset => offset,
         };
-        let (&offset, name) = self.by_offset.range(..=limit).next_back()?;
-        let entry = self.by_name.get(name)?;
-        Some((offset, name.clone(), entry.inode.clone()))
-    }
-
-    /// The offset of the entry that follows the one at `offset` in a listing.
-    pub fn after(&self, offset: u64) -> u64 {
-        self.by_offset.range(..offset).next_back().map_or(END_OFFSET, |(&older, _)| older)
+        let mut older = self.by_offset.range(..=limit).rev();
+        let listed = older.by_ref().take(count).map(|(&offset, (name, inode))| Listed {
+            offset,
+            name: name.clone(),
+            number: inode.number,
+            file_type: inode.file_type,
+        });
+        let listed = listed.collect();
+        (listed, older.next().map_or(END_OFFSET, |(&offset, _)| offset))
     }
 
     /// Takes all files out.

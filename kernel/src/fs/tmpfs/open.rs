@@ -85,6 +85,9 @@ impl FileOps for RegularFile {
     }
 }
 
+/// Entries of a listing that are taken under one lock.
+const LISTED_AT_ONCE: usize = 64;
+
 /// An open directory.
 pub struct DirectoryFile;
 
@@ -109,23 +112,23 @@ impl FileOps for DirectoryFile {
         if position == 1 {
             let parent = file.path.dentry().parent().and_then(|parent| parent.inode());
             let number = parent.map_or(file.inode.number, |parent| parent.number);
-            let newest = node.entries()?.lock().at_or_before(FIRST_OFFSET).map_or(END_OFFSET, |(offset, ..)| offset);
+            let newest = node.entries()?.lock().newest();
             if !emit(b"..", number, FileType::Directory, newest) {
                 return Ok(position);
             }
             position = FIRST_OFFSET;
         }
-        loop {
-            let entry = {
-                let entries = node.entries()?.lock();
-                entries.at_or_before(position).map(|(offset, name, inode)| (offset, name, inode, entries.after(offset)))
-            };
-            let Some((offset, name, inode, next)) = entry else { return Ok(END_OFFSET) };
-            if !emit(&name, inode.number, inode.file_type, next) {
-                return Ok(offset);
+        while position != END_OFFSET {
+            let (listed, behind) = node.entries()?.lock().list(position, LISTED_AT_ONCE);
+            let following = listed.iter().skip(1).map(|entry| entry.offset).chain([behind]);
+            for (entry, next) in listed.iter().zip(following) {
+                if !emit(&entry.name, entry.number, entry.file_type, next) {
+                    return Ok(entry.offset);
+                }
             }
-            position = next;
+            position = behind;
         }
+        Ok(END_OFFSET)
     }
 
     fn sync(&self, _file: &OpenFile, _data_only: bool) -> Result<()> {
