@@ -336,7 +336,14 @@ pub fn ask_change(node: &Node, inode: &Arc<Inode>, change: &AttributeChange) -> 
     let question = Question::new(Opcode::SetAttributes, node.number, body).answer(AttributesAnswer::len_bytes(minor));
     let asked_at_ns = clock::monotonic_ns();
     let answer = node.connection().call(question)?;
-    node.take_attributes(inode, &answer, minor, asked_at_ns)
+    node.take_attributes(inode, &answer, minor, asked_at_ns)?;
+    if owns_content {
+        // The server's answer does not count for these.
+        let mut attributes = inode.attributes.lock();
+        attributes.modified = modified.unwrap_or(attributes.modified);
+        attributes.changed = changed.unwrap_or(attributes.changed);
+    }
+    Ok(())
 }
 
 /// `ACCESS`: may the caller?

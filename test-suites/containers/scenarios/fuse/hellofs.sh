@@ -13,7 +13,7 @@ scenario_hellofs_says_who_holds_it() {
     serves /work/m hellofs /work/m
     (cd m && exec sleep 100) &
     local sleeper=$!
-    eventually test "$(readlink /proc/$sleeper/cwd)" = /work/m
+    eventually sh -c "[ \"\$(readlink /proc/$sleeper/cwd)\" = /work/m ]"
     kill -INT $server
     eventually grep -q "process $sleeper (sleep) works in /work/m" server-output
     equal "it goes on" "$(cat m/hello)" hello
