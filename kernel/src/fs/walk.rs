@@ -314,7 +314,7 @@ impl<'name> Walk<'name> {
             return Err(Errno::LOOP);
         }
         if self.pending[self.next..].iter().all(|byte| *byte == b'/') {
-            let directory = self.current.inode().ok_or(Errno::NOENT)?;
+            let directory = self.current().inode().ok_or(Errno::NOENT)?;
             permission::check_follow(&directory, inode, &self.credentials)?;
         }
         attributes::touch_accessed(link, inode);

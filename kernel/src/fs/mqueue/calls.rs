@@ -73,7 +73,7 @@ fn find_or_make(root: &Path, name: &[u8], flags: OpenFlags, mode: u32, size: Opt
 pub fn unlink(name: &[u8]) -> Result<()> {
     check_name(name)?;
     let root = root()?;
-    let start = Start { root: root.clone(), directory: root, credentials: current().credentials() };
+    let start = Start { root, directory: None, credentials: current().credentials() };
     names::unlink_from(start, name)
 }
 
