@@ -13,9 +13,11 @@ mod file_names;
 mod futex;
 mod handle;
 mod ipc;
+mod kcmp;
 mod keys;
 mod lock;
 mod memory;
+mod missing;
 mod mount;
 mod mount_api;
 mod mqueue;
@@ -69,6 +71,7 @@ const FAMILIES: &[&[Entry]] = &[
     futex::TABLE,
     handle::TABLE,
     ipc::TABLE,
+    kcmp::TABLE,
     keys::TABLE,
     lock::TABLE,
     memory::TABLE,
@@ -125,6 +128,9 @@ fn note_missing(number: u64) {
     let Some(word) = missed.get_mut(index / 64) else { return };
     if *word & (1 << (index % 64)) == 0 {
         *word |= 1 << (index % 64);
-        log::warn!("system call {number} is not there (ENOSYS)");
+        match missing::name(number) {
+            Some(name) => log::warn!("system call {name} is not there (ENOSYS)"),
+            None => log::warn!("system call {number} is not there (ENOSYS)"),
+        }
     }
 }

@@ -131,6 +131,11 @@ fn key(fd: Fd, file: &Arc<OpenFile>) -> ItemKey {
 }
 
 impl Epoll {
+    /// The address of the open file that was added as `fd`; of several the one at the place `which`.
+    pub fn watched(&self, fd: Fd, which: usize) -> Option<usize> {
+        self.items.lock().keys().filter(|(added, _)| *added == fd).nth(which).map(|(_, file)| *file)
+    }
+
     fn add(self: &Arc<Self>, fd: Fd, target: &Arc<OpenFile>, event: Event) -> Result<()> {
         let item = {
             let mut items = self.items.lock();
