@@ -331,6 +331,11 @@ pub trait InodeOps: Any + Send + Sync {
         Ok(inode.attributes.lock().clone())
     }
 
+    /// `st_dev` and `st_ino`, where they are not those of the superblock and the inode (overlayfs shows those of its layers).
+    fn shown_identity(&self, inode: &Inode) -> (u64, u64) {
+        (inode.superblock.device, inode.number)
+    }
+
     /// Changes attributes (size: truncate or extend).
     fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
         Err(Errno::PERM)

@@ -108,7 +108,9 @@ impl State {
         }
         let file_system = self.file_system;
         let had_source = self.collected.source.is_some();
+        let is_fixed = matches!(self.phase, Phase::ReconfigureParameters(_)) && !file_system.has_remount_options();
         let result = match value {
+            _ if is_fixed => self.collected.take_common(key),
             Parameter::Flag => self.collected.take(file_system, key, None),
             Parameter::String(value) => self.collected.take(file_system, key, Some(value)),
             Parameter::Other => self.collected.take_common(key),

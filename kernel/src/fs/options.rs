@@ -46,7 +46,7 @@ impl Collected {
         if self.take_common(key).is_ok() {
             return Ok(());
         }
-        match file_system.check_option(key, value) {
+        match file_system.check_next_option(&self.options, key, value) {
             Ok(()) => {
                 self.options.push((key.to_string(), value.map(<[u8]>::to_vec)));
                 Ok(())
@@ -78,7 +78,7 @@ impl Collected {
     /// `source=` is refused as a second one.
     pub fn from_data(file_system: &dyn FileSystemType, data: &[u8]) -> Result<Self> {
         let mut collected = Self { source: Some(Vec::new()), ..Self::default() };
-        for word in data.split(|&byte| byte == b',').filter(|word| !word.is_empty()) {
+        for word in split_words(data, file_system.escapes_commas()).filter(|word| !word.is_empty()) {
             let (key, value) = match word.iter().position(|&byte| byte == b'=') {
                 // A word that begins with "=" has no key: Linux skips it.
                 Some(0) => continue,
@@ -92,8 +92,31 @@ impl Collected {
         Ok(collected)
     }
 
+    /// The data string of a remount by `mount(2)`: some filesystems hear only the common words.
+    pub fn from_remount_data(file_system: &dyn FileSystemType, data: &[u8]) -> Result<Self> {
+        if file_system.has_remount_options() {
+            return Self::from_data(file_system, data);
+        }
+        let mut collected = Self::default();
+        for word in split_words(data, file_system.escapes_commas()).filter_map(|word| core::str::from_utf8(word).ok()) {
+            // What is no common word is not heard.
+            let _ = collected.take_common(word);
+        }
+        Ok(collected)
+    }
+
     /// Superblock flags as asked for by the call and changed by the words.
     pub fn apply_to(&self, flags: u32) -> u32 {
         (flags | self.set_flags) & !self.cleared_flags
     }
+}
+
+/// The words between commas. With `escapes` a backslash takes away the meaning of what follows it, and stays for the filesystem.
+fn split_words(data: &[u8], escapes: bool) -> impl Iterator<Item = &[u8]> {
+    let mut escaped = false;
+    data.split(move |&byte| {
+        let separates = byte == b',' && !escaped;
+        escaped = escapes && byte == b'\\' && !escaped;
+        separates
+    })
 }

@@ -29,6 +29,23 @@ pub trait FileSystemType: Send + Sync {
         false
     }
 
+    /// Whether a comma in `mount(2)`'s data string is part of a value when a backslash stands before it (overlayfs).
+    fn escapes_commas(&self) -> bool {
+        false
+    }
+
+    /// Whether a remount may come with options of the filesystem. If not, `mount(2)` does not hear them, right or wrong, and `fsconfig`
+    /// refuses them (overlayfs).
+    fn has_remount_options(&self) -> bool {
+        true
+    }
+
+    /// As [`Self::check_option`], for one that depends on those `before` it.
+    fn check_next_option(&self, before: &[(String, Option<Vec<u8>>)], key: &str, value: Option<&[u8]>) -> Result<()> {
+        let _ = before;
+        self.check_option(key, value)
+    }
+
     /// Checks one option as `fsconfig` gives it (and as `mount(2)`'s data string splits into): `EINVAL` for unknown or bad ones.
     fn check_option(&self, key: &str, value: Option<&[u8]>) -> Result<()>;
 
@@ -84,14 +101,35 @@ pub struct SuperBlock {
     pub ops: Arc<dyn SuperBlockOps>,
     /// Mounts of it (and what else holds it active): it shuts down when the last goes.
     active: AtomicU32,
-    /// The number of `device`, if it was taken from the pool.
-    anonymous_minor: Option<u32>,
+    /// What `device` is the number of, if it was taken from the pool.
+    _anonymous: Option<AnonymousDevice>,
 }
 
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
 /// Which minors of major 0 are taken, a bit each: filesystems without a device get the lowest free one.
 static ANONYMOUS_MINORS: SpinLock<Vec<u64>> = SpinLock::new(Vec::new());
+
+/// A device number of its own, of major 0, for as long as the value lives.
+pub struct AnonymousDevice(u32);
+
+impl AnonymousDevice {
+    /// The lowest free one.
+    pub fn take() -> Self {
+        Self(take_anonymous_minor())
+    }
+
+    /// As `stat(2)` shows it.
+    pub fn number(&self) -> u64 {
+        make_device(0, self.0)
+    }
+}
+
+impl Drop for AnonymousDevice {
+    fn drop(&mut self) {
+        give_back_anonymous_minor(self.0);
+    }
+}
 
 fn take_anonymous_minor() -> u32 {
     let mut taken = ANONYMOUS_MINORS.lock();
@@ -135,10 +173,10 @@ impl SuperBlock {
         ops: Arc<dyn SuperBlockOps>,
         block_device: Option<u64>,
     ) -> Arc<Self> {
-        let anonymous_minor = if block_device.is_some() { None } else { Some(take_anonymous_minor()) };
+        let anonymous = if block_device.is_some() { None } else { Some(AnonymousDevice::take()) };
         Arc::new(Self {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
-            device: block_device.unwrap_or_else(|| make_device(0, anonymous_minor.unwrap_or(0))),
+            device: block_device.unwrap_or_else(|| anonymous.as_ref().map_or(0, AnonymousDevice::number)),
             file_system,
             subtype,
             flags: AtomicU32::new(flags),
@@ -149,7 +187,7 @@ impl SuperBlock {
             kept_dentries: AtomicU32::new(0),
             ops,
             active: AtomicU32::new(0),
-            anonymous_minor,
+            _anonymous: anonymous,
         })
     }
 
@@ -178,14 +216,6 @@ impl SuperBlock {
     /// The filesystem's own type behind the instance.
     pub fn downcast<T: SuperBlockOps>(&self) -> Option<&T> {
         (&*self.ops as &dyn Any).downcast_ref()
-    }
-}
-
-impl Drop for SuperBlock {
-    fn drop(&mut self) {
-        if let Some(minor) = self.anonymous_minor {
-            give_back_anonymous_minor(minor);
-        }
     }
 }
 

@@ -53,8 +53,7 @@ fn write_stat(inode: &Arc<Inode>, address: u64) -> Result<u64> {
         [seconds as u64, u64::from(nanoseconds)]
     };
     let mut words = [0u64; STAT_WORDS];
-    words[0] = inode.superblock.device;
-    words[1] = inode.number;
+    (words[0], words[1]) = inode.ops.shown_identity(inode);
     words[2] = u64::from(attributes.links);
     words[3] = pair(full_mode(inode, &attributes), namespace.shown_uid(attributes.uid));
     words[4] = u64::from(namespace.shown_gid(attributes.gid));
@@ -131,7 +130,8 @@ fn statx_words(place: &Path, wanted: u32) -> Result<[u64; STATX_WORDS]> {
     words[1] = root;
     words[2] = pair(attributes.links, namespace.shown_uid(attributes.uid));
     words[3] = pair(namespace.shown_gid(attributes.gid), full_mode(&inode, &attributes));
-    words[4] = inode.number;
+    let (shown_device, shown_number) = inode.ops.shown_identity(&inode);
+    words[4] = shown_number;
     words[5] = attributes.size_bytes;
     words[6] = attributes.blocks;
     words[7] = u64::from(sys::STATX_ATTR_MOUNT_ROOT | sys::STATX_ATTR_AUTOMOUNT | sys::STATX_ATTR_DAX);
@@ -142,7 +142,7 @@ fn statx_words(place: &Path, wanted: u32) -> Result<[u64; STATX_WORDS]> {
     words[12..14].copy_from_slice(&time(attributes.changed));
     words[14..16].copy_from_slice(&time(attributes.modified));
     words[16] = device(inode.device);
-    words[17] = device(inode.superblock.device);
+    words[17] = device(shown_device);
     words[18] = mount_id;
     Ok(words)
 }

@@ -219,7 +219,7 @@ fn remount(target: &Path, flags: u32, data: &[u8]) -> Result<()> {
     let wanted = remount_flags(flags);
     as_caller(|caller| forest().read().check_remount(caller, &at, wanted)).map_err(refused("remount"))?;
     let superblock = super::superblock(target.mount()).ok_or(Errno::INVAL)?;
-    let collected = Collected::from_data(superblock.file_system, data)?;
+    let collected = Collected::from_remount_data(superblock.file_system, data)?;
     let flags = collected.apply_to(flags & SUPERBLOCK_FLAGS);
     reconfigure(&superblock, flags, REMOUNT_FLAGS, &collected)?;
     change(|forest| forest.commit_remount(&at, wanted));

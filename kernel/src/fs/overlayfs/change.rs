@@ -1,9 +1,10 @@
 //! Making, linking, removing and renaming: what happens in the upper layer, so that lower names are hidden where they must be.
 
 use super::copy_up::{self, Content};
-use super::layers::remove_all;
-use super::node::{Node, Real};
+use super::marks::Mark;
+use super::node::{Lower, Node, Real};
 use super::options::Redirects;
+use super::work::remove_all;
 use super::{Overlay, real};
 use crate::errno::{Errno, Result};
 use crate::fs::permission::Access;
@@ -36,8 +37,7 @@ impl Place<'_> {
     /// Whether lower layers have something under the name that would show if the upper one had nothing.
     fn is_in_lower(&self) -> Result<bool> {
         let node = self.node()?;
-        let below = Real { upper: None, lowers: node.real().lowers };
-        Ok(below.is_in_lower() && node.overlay.find(&below, self.name)?.is_some())
+        node.overlay.lower_has(&node.real(), self.name)
     }
 }
 
@@ -49,12 +49,9 @@ fn at(upper: &Arc<Dentry>, name: &[u8]) -> Result<(Arc<Dentry>, bool)> {
 }
 
 impl Overlay {
-    /// Makes a directory of the upper layer hide what is below. `EIO` where marks cannot be set.
+    /// Makes a directory of the upper layer hide what is below.
     fn make_opaque(&self, dentry: &Arc<Dentry>) -> Result<()> {
-        if !self.can_mark() {
-            return Err(Errno::IO);
-        }
-        real::set_xattr(&real::inode_of(dentry)?, &self.mark("opaque"), b"y", 0)
+        self.set_mark(&real::inode_of(dentry)?, Mark::Opaque, b"y")
     }
 
     /// Puts a file from the directory for work in its place. A whiteout that is there changes places with it, and goes.
@@ -89,11 +86,10 @@ pub fn make(place: Place, new: &New, attributes: Attributes) -> Result<Arc<Inode
     let upper = place.upper()?;
     let (_, over_whiteout) = at(&upper, place.name)?;
     let is_directory = matches!(new, New::Directory);
-    let hides = is_directory && (over_whiteout || node.real().is_in_lower());
-    let made = if over_whiteout || hides {
+    let made = if over_whiteout {
         let work = overlay.upper()?.work.clone();
         let temporary = real::make(work.dentry(), &overlay.temporary_name(), new, attributes)?;
-        let placed = if hides { overlay.make_opaque(&temporary) } else { Ok(()) };
+        let placed = if is_directory { overlay.make_opaque(&temporary).map_err(|_| Errno::IO) } else { Ok(()) };
         let placed = placed.and_then(|()| overlay.put(&temporary, &upper, place.name));
         if let Err(error) = placed {
             let _ = real::remove(work.dentry(), &temporary);
@@ -101,17 +97,27 @@ pub fn make(place: Place, new: &New, attributes: Attributes) -> Result<Arc<Inode
         }
         temporary
     } else {
-        real::make(&upper, place.name, new, attributes)?
+        let made = real::make(&upper, place.name, new, attributes)?;
+        if is_directory && node.real().is_merged() && !overlay.options.allows_offline_changes() {
+            // Nothing lies below now; the mark spares looking, and keeps out what somebody may put there.
+            let _ = overlay.make_opaque(&made);
+        }
+        made
     };
-    Node::make(overlay, &place.directory.superblock, Real { upper: Some(made), lowers: Vec::new() })
+    Node::make(overlay, &place.directory.superblock, Real::new_upper(made))
 }
 
 /// Gives a file another name.
 pub fn link(place: Place, target: &Arc<Inode>) -> Result<()> {
-    let file = copy_up::file(target, Content::All)?;
+    let file = copy_up::file(target, Content::Later)?;
     let inode = real::inode_of(&file)?;
     let overlay = &place.node()?.overlay;
     let upper = place.upper()?;
+    overlay.make_impure(&upper, &file)?;
+    if Node::of(target)?.real().lacks_content {
+        // The content is found from every name of the file only by its path from the top.
+        overlay.redirect(target, &file, None)?;
+    }
     let attributes = inode.ops.attributes(&inode)?;
     if at(&upper, place.name)?.1 {
         let temporary = real::make(overlay.upper()?.work.dentry(), &overlay.temporary_name(), &New::Link(&inode), attributes)?;
@@ -121,7 +127,7 @@ pub fn link(place: Place, target: &Arc<Inode>) -> Result<()> {
     }
     if file.is_unhashed() {
         // It had no name until now (`O_TMPFILE`): this is where it is.
-        Node::of(target)?.came_up(target, walk::look_up(&upper, place.name)?);
+        Node::of(target)?.came_up(target, walk::look_up(&upper, place.name)?, false)?;
     }
     refresh(target)
 }
@@ -131,7 +137,7 @@ pub fn remove(place: Place, target: &Arc<Inode>) -> Result<()> {
     let node = Node::of(target)?;
     let overlay = &node.overlay;
     if target.file_type == FileType::Directory {
-        require_empty(target)?;
+        require_removable(target)?;
     }
     let upper = place.upper()?;
     if place.is_in_lower()? {
@@ -145,9 +151,17 @@ pub fn remove(place: Place, target: &Arc<Inode>) -> Result<()> {
     refresh(target)
 }
 
-fn require_empty(directory: &Arc<Inode>) -> Result<()> {
+/// Only what shows no entries can be removed: `ENOTEMPTY`. Linux makes a directory with whiteouts opaque before it goes: `EIO` where it
+/// cannot.
+fn require_removable(directory: &Arc<Inode>) -> Result<()> {
     let node = Node::of(directory)?;
-    if node.overlay.entries(&node.real())?.is_empty() { Ok(()) } else { Err(Errno::NOTEMPTY) }
+    let (overlay, real) = (&node.overlay, node.real());
+    if !overlay.entries(&real)?.is_empty() {
+        return Err(Errno::NOTEMPTY);
+    }
+    let (Some(upper), false) = (&real.upper, overlay.can_mark()) else { return Ok(()) };
+    let has_whiteouts = !real::list(overlay.upper()?.root.at(upper.clone()), &overlay.mounter)?.is_empty();
+    if has_whiteouts { Err(Errno::IO) } else { Ok(()) }
 }
 
 /// The attributes of a file as they are now, for those who keep them.
@@ -165,20 +179,22 @@ pub fn rename(old: Place, moved: &Arc<Inode>, new: Place, victim: Option<&Arc<In
     overlay.check_movable(moved)?;
     match victim {
         Some(victim) if exchanges => overlay.check_movable(victim)?,
-        Some(victim) if victim.file_type == FileType::Directory => require_empty(victim)?,
+        Some(victim) if victim.file_type == FileType::Directory => require_removable(victim)?,
         _ => {}
     }
-    let file = copy_up::file(moved, Content::All)?;
+    let file = copy_up::file(moved, Content::Later)?;
     if let Some(victim) = victim.filter(|_| exchanges) {
-        copy_up::file(victim, Content::All)?;
+        copy_up::file(victim, Content::Later)?;
     }
     let (from, to) = (old.upper()?, new.upper()?);
-    let (old_shows, new_shows) = (old.is_in_lower()?, new.is_in_lower()?);
-    prepare(overlay, moved, old, &file, new_shows)?;
+    let old_shows = old.is_in_lower()?;
+    prepare(overlay, moved, (old, new), &file)?;
+    overlay.make_impure(&to, &file)?;
     if exchanges {
         let other = victim.ok_or(Errno::NOENT)?;
-        let other_file = copy_up::file(other, Content::All)?;
-        prepare(overlay, other, new, &other_file, old_shows)?;
+        let other_file = copy_up::file(other, Content::Later)?;
+        prepare(overlay, other, (new, old), &other_file)?;
+        overlay.make_impure(&from, &other_file)?;
         return real::rename(&from, &file, &to, new.name, sys::RENAME_EXCHANGE);
     }
     let (there, is_whiteout) = at(&to, new.name)?;
@@ -205,37 +221,56 @@ fn move_away(from: &Arc<Dentry>, file: &Arc<Dentry>, to: &Arc<Dentry>, name: &[u
     real::rename(from, file, to, name, if shows { sys::RENAME_WHITEOUT } else { 0 })
 }
 
-/// Marks a directory for its new place: where it comes from in the lower layers, or that nothing is below it there.
-fn prepare(overlay: &Overlay, moved: &Arc<Inode>, old: Place, file: &Arc<Dentry>, new_shows: bool) -> Result<()> {
-    if moved.file_type != FileType::Directory {
-        return Ok(());
-    }
+/// Marks a file for its new place: where it comes from in the lower layers, or that nothing is below it there. `EXDEV` where a directory
+/// cannot be marked so: programs copy it then.
+fn prepare(overlay: &Overlay, moved: &Arc<Inode>, (old, new): (Place, Place), file: &Arc<Dentry>) -> Result<()> {
     let node = Node::of(moved)?;
-    if node.real().is_in_lower() {
-        let redirect = redirect_to(old)?;
-        return real::set_xattr(&real::inode_of(file)?, &overlay.mark("redirect"), &redirect, 0);
+    let real = node.real();
+    let is_directory = moved.file_type == FileType::Directory;
+    if real.lacks_content || (is_directory && real.is_in_lower()) {
+        let stays = Arc::ptr_eq(old.directory, new.directory);
+        return overlay.redirect(moved, file, stays.then_some(old.name));
     }
-    if new_shows { overlay.make_opaque(file) } else { Ok(()) }
-}
-
-/// Where a directory is in the lower layers, as a path from their tops: that of its parent there, and its name.
-fn redirect_to(old: Place) -> Result<Vec<u8>> {
-    let mut path = Vec::new();
-    let parent = old.node()?.real().lowers.into_iter().next().ok_or(Errno::STALE)?;
-    let top = old.node()?.overlay.layers.lowers.get(parent.layer).ok_or(Errno::STALE)?.dentry().clone();
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    parent.dentry.visit_names(Some(&top), &mut |name| names.push(name.to_vec()));
-    for name in names.iter().rev().map(Vec::as_slice).chain([old.name]) {
-        path.push(b'/');
-        path.extend_from_slice(name);
+    if is_directory && new.node()?.real().is_merged() && !overlay.is_marked(&real::inode_of(file)?, Mark::Opaque)? {
+        return overlay.make_opaque(file).map_err(|_| Errno::XDEV);
     }
-    Ok(path)
+    Ok(())
 }
 
 impl Overlay {
+    /// Writes down where a file of the upper layer has its lower part: its old name, if it stays in its directory and that is enough, or
+    /// its path from the top.
+    fn redirect(&self, moved: &Inode, file: &Arc<Dentry>, old_name: Option<&[u8]>) -> Result<()> {
+        let inode = real::inode_of(file)?;
+        let lower = Node::of(moved)?.real().lowers.into_iter().next().ok_or(Errno::STALE)?;
+        // Several names of a file may lie in several directories.
+        let has_one_name = moved.file_type == FileType::Directory || {
+            let lower = real::inode_of(&lower.dentry)?;
+            lower.ops.attributes(&lower)?.links == 1
+        };
+        let old_name = old_name.filter(|_| has_one_name);
+        let known = self.mark(&inode, Mark::Redirect)?;
+        if known.is_some_and(|known| old_name.is_some() || known.first() == Some(&b'/')) {
+            return Ok(());
+        }
+        let redirect = match old_name {
+            Some(name) => name.to_vec(),
+            None => self.path_of(&lower)?,
+        };
+        self.set_mark(&inode, Mark::Redirect, &redirect)
+    }
+
+    /// The path of a lower file from the top of its layer.
+    fn path_of(&self, lower: &Lower) -> Result<Vec<u8>> {
+        let top = self.layers.lowers.get(lower.layer).ok_or(Errno::STALE)?.path.dentry().clone();
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        lower.dentry.visit_names(Some(&top), &mut |name| names.push(name.to_vec()));
+        Ok(names.iter().rev().flat_map(|name| [b"/", name.as_slice()].concat()).collect())
+    }
+
     /// A directory that is more than the upper layer's moves only with redirects: `EXDEV` tells programs to copy it.
     fn check_movable(&self, moved: &Inode) -> Result<()> {
         let is_lower = moved.file_type == FileType::Directory && Node::of(moved)?.real().is_in_lower();
-        if is_lower && self.options.redirects() != Redirects::On { Err(Errno::XDEV) } else { Ok(()) }
+        if is_lower && self.options.redirects != Redirects::On { Err(Errno::XDEV) } else { Ok(()) }
     }
 }

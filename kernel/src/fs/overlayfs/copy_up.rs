@@ -1,7 +1,9 @@
 //! Bringing a file to the upper layer before its first change: made whole in the directory for work, then moved to its place, so that
 //! no moment shows half of it.
 
+use super::marks::Mark;
 use super::node::Node;
+use super::options::Verity;
 use super::{Overlay, real};
 use crate::errno::{Errno, Result};
 use crate::fs::inode::AttributeChange;
@@ -9,35 +11,44 @@ use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileType, Inode, OpenFile, OpenFlags, Path};
 use crate::mm::IoBuffer;
 use alloc::{sync::Arc, vec, vec::Vec};
+use linux_raw_sys::general::SEEK_DATA;
 use real::New;
 
 /// How much is copied at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// What comes along with the attributes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Everything.
     All,
     /// Nothing: the file is about to be emptied.
     None,
+    /// Nothing yet, with `metacopy=on`: it stays in the lower layer until somebody changes it.
+    Later,
 }
 
 /// The dentry of a file in the upper layer, which it comes to if it is not there yet; so do the directories above it.
 pub fn file(inode: &Arc<Inode>, content: Content) -> Result<Arc<Dentry>> {
     let node = Node::of(inode)?;
-    if let Some(upper) = node.upper() {
+    let is_there = |node: &Node| node.upper().filter(|_| content == Content::Later || !node.real().lacks_content);
+    if let Some(upper) = is_there(node) {
         return Ok(upper);
     }
     let overlay = &node.overlay;
     overlay.upper()?;
     let _copying = overlay.copying.lock();
+    if let Some(upper) = is_there(node) {
+        return Ok(upper);
+    }
     if let Some(upper) = node.upper() {
+        bring_content(node, &upper, content)?;
         return Ok(upper);
     }
     let alias = node.alias(inode).ok_or(Errno::STALE)?;
     if alias.is_unlinked() {
-        return copy_unnamed(overlay, inode, content);
+        // The copy would get the name that a whiteout has.
+        return Err(if alias.is_unhashed() { Errno::EXIST } else { Errno::NOENT });
     }
     // From the first directory that is up down to the file.
     let mut missing = vec![(alias, inode.clone())];
@@ -56,13 +67,44 @@ pub fn file(inode: &Arc<Inode>, content: Content) -> Result<Arc<Dentry>> {
     Ok(parent)
 }
 
+/// Brings the content of a file whose attributes came up before. Its times stay as they were.
+fn bring_content(node: &Node, upper: &Arc<Dentry>, content: Content) -> Result<()> {
+    let overlay = &node.overlay;
+    let inode = real::inode_of(upper)?;
+    let before = inode.ops.attributes(&inode)?;
+    if content == Content::All {
+        let source = real::open(node.content_place()?, OpenFlags::empty(), &overlay.mounter)?;
+        let target = real::open(overlay.upper()?.root.at(upper.clone()), OpenFlags::WRONLY, &overlay.mounter)?;
+        copy_content(&source, &target)?;
+    } else {
+        let emptied = AttributeChange { size_bytes: Some(0), ..AttributeChange::default() };
+        real::set_attributes(&inode, &emptied)?;
+    }
+    real::set_attributes(&inode, &times_of(&before))?;
+    overlay.remove_mark(&inode, Mark::Metacopy)?;
+    node.content_came_up();
+    Ok(())
+}
+
+fn times_of(attributes: &Attributes) -> AttributeChange {
+    AttributeChange { accessed: Some(attributes.accessed), modified: Some(attributes.modified), ..AttributeChange::default() }
+}
+
 /// The dentry of a directory in the upper layer.
 pub fn directory(inode: &Arc<Inode>) -> Result<Arc<Dentry>> {
     file(inode, Content::All)
 }
 
-/// A copy that has no name yet, and its attributes as they were.
-fn copy_to_work(overlay: &Overlay, inode: &Arc<Inode>, content: Content) -> Result<(Arc<Dentry>, Arc<Inode>)> {
+/// Whether the content of a file stays below when its attributes come up.
+fn waits(overlay: &Overlay, inode: &Inode, content: Content) -> bool {
+    content == Content::Later
+        && overlay.options.metacopy
+        && overlay.options.verity != Verity::Require
+        && inode.file_type == FileType::Regular
+}
+
+/// A copy that has no name yet.
+fn copy_to_work(overlay: &Overlay, inode: &Arc<Inode>, content: Content) -> Result<Arc<Dentry>> {
     let node = Node::of(inode)?;
     node.check_below(if inode.file_type == FileType::Symlink { Access::empty() } else { Access::READ })?;
     let (from, work) = (node.real_inode()?, overlay.upper()?.work.clone());
@@ -75,50 +117,70 @@ fn copy_to_work(overlay: &Overlay, inode: &Arc<Inode>, content: Content) -> Resu
     };
     let made = Attributes::new(attributes.mode, attributes.uid, attributes.gid);
     let copy = real::make(work.dentry(), &overlay.temporary_name(), &new, made)?;
-    let filled = fill(overlay, node, &from, &work.at(copy.clone()), &attributes, content);
+    let filled = fill(node, &from, &work.at(copy.clone()), &attributes, content);
     if let Err(error) = filled {
         // The first error is the one to tell.
         let _ = real::remove(work.dentry(), &copy);
         return Err(error);
     }
-    Ok((copy, from))
+    Ok(copy)
 }
 
 /// Content, extended attributes, and last, because the others change them, attributes.
-fn fill(overlay: &Overlay, node: &Node, from: &Arc<Inode>, to: &Path, attributes: &Attributes, content: Content) -> Result<()> {
+fn fill(node: &Node, from: &Arc<Inode>, to: &Path, attributes: &Attributes, content: Content) -> Result<()> {
+    let overlay = &node.overlay;
     let copy = real::inode_of(to.dentry())?;
-    for name in from.ops.list_xattrs(from)? {
-        if !name.starts_with(overlay.mark_prefix().as_bytes()) {
-            let value = from.ops.get_xattr(from, &name)?;
-            match real::set_xattr(&copy, &name, &value, 0) {
-                Ok(()) | Err(Errno::OPNOTSUPP) => {}
-                Err(error) => return Err(error),
-            }
-        }
+    copy_xattrs(overlay, from, &copy)?;
+    // Of a file with several names each copy is a file of its own.
+    if from.file_type == FileType::Directory || attributes.links == 1 {
+        overlay.remember_origin(&copy, from);
     }
-    if from.file_type == FileType::Regular && content == Content::All {
-        let source = real::open(node.place()?, OpenFlags::empty(), &overlay.mounter)?;
+    let is_regular = from.file_type == FileType::Regular;
+    if waits(overlay, from, content) {
+        overlay.set_mark(&copy, Mark::Metacopy, b"")?;
+    } else if is_regular && content != Content::None {
+        let source = real::open(node.content_place()?, OpenFlags::empty(), &overlay.mounter)?;
         let target = real::open(to.clone(), OpenFlags::WRONLY, &overlay.mounter)?;
         copy_content(&source, &target)?;
+    }
+    if is_regular && content != Content::None {
+        // What ends with a hole has its length only so.
+        real::set_attributes(&copy, &AttributeChange { size_bytes: Some(attributes.size_bytes), ..AttributeChange::default() })?;
     }
     let change = AttributeChange {
         mode: (from.file_type != FileType::Symlink).then_some(attributes.mode),
         uid: Some(attributes.uid),
         gid: Some(attributes.gid),
-        accessed: Some(attributes.accessed),
-        modified: Some(attributes.modified),
-        ..AttributeChange::default()
+        ..times_of(attributes)
     };
-    let _changes = copy.lock.lock();
-    copy.ops.set_attributes(&copy, &change)
+    real::set_attributes(&copy, &change)
 }
 
+fn copy_xattrs(overlay: &Overlay, from: &Arc<Inode>, copy: &Arc<Inode>) -> Result<()> {
+    for name in from.ops.list_xattrs(from)? {
+        if overlay.shown_name(&name).is_some() {
+            let value = from.ops.get_xattr(from, &name)?;
+            match real::set_xattr(copy, &name, &value, 0) {
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies what is data; holes stay holes.
 fn copy_content(source: &OpenFile, target: &OpenFile) -> Result<()> {
     let mut chunk = Vec::new();
     chunk.try_reserve_exact(CHUNK_BYTES).map_err(|_| Errno::NOMEM)?;
     chunk.resize(CHUNK_BYTES, 0);
     let mut offset = 0;
     loop {
+        match source.ops.seek(source, offset, i64::try_from(offset).map_err(|_| Errno::FBIG)?, SEEK_DATA) {
+            Some(Ok(data)) => offset = data,
+            Some(Err(Errno::NXIO)) => return Ok(()),
+            _ => {}
+        }
         let count = source.ops.read(source, &mut IoBuffer::kernel(&mut chunk), offset)?;
         if count == 0 {
             return Ok(());
@@ -138,27 +200,28 @@ fn copy_content(source: &OpenFile, target: &OpenFile) -> Result<()> {
 
 /// Copies a file to its name in a directory of the upper layer, whose times stay as they were.
 fn copy_named(overlay: &Overlay, parent: &Arc<Dentry>, name: &[u8], inode: &Arc<Inode>, content: Content) -> Result<Arc<Dentry>> {
-    let (copy, _from) = copy_to_work(overlay, inode, content)?;
+    let waits = waits(overlay, inode, content);
+    let copy = copy_to_work(overlay, inode, content)?;
     let directory = real::inode_of(parent)?;
     let before = directory.ops.attributes(&directory)?;
     let work = overlay.upper()?.work.clone();
+    overlay.make_impure(parent, &copy)?;
     if let Err(error) = real::rename(work.dentry(), &copy, parent, name, 0) {
         let _ = real::remove(work.dentry(), &copy);
         return Err(error);
     }
-    let times = AttributeChange { accessed: Some(before.accessed), modified: Some(before.modified), ..AttributeChange::default() };
-    {
-        let _changes = directory.lock.lock();
-        directory.ops.set_attributes(&directory, &times)?;
-    }
-    Node::of(inode)?.came_up(inode, copy.clone());
+    real::set_attributes(&directory, &times_of(&before))?;
+    Node::of(inode)?.came_up(inode, copy.clone(), waits)?;
     Ok(copy)
 }
 
-/// Copies a file whose name is gone.
-fn copy_unnamed(overlay: &Overlay, inode: &Arc<Inode>, content: Content) -> Result<Arc<Dentry>> {
-    let (copy, _from) = copy_to_work(overlay, inode, content)?;
-    real::remove(overlay.upper()?.work.dentry(), &copy)?;
-    Node::of(inode)?.came_up(inode, copy.clone());
-    Ok(copy)
+impl Overlay {
+    /// Marks a directory of the upper layer that a file with an origin comes to: numbers of its entries are not the layer's.
+    pub fn make_impure(&self, directory: &Arc<Dentry>, file: &Arc<Dentry>) -> Result<()> {
+        let (directory, file) = (real::inode_of(directory)?, real::inode_of(file)?);
+        if self.is_marked(&file, Mark::Origin)? && !self.is_marked(&directory, Mark::Impure)? {
+            self.set_mark(&directory, Mark::Impure, b"y")?;
+        }
+        Ok(())
+    }
 }

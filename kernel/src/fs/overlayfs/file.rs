@@ -13,6 +13,8 @@ use alloc::sync::Arc;
 
 /// An open regular file of the overlay.
 pub struct OverlayFile {
+    /// What was opened: mappings are made of that.
+    opened: Arc<OpenFile>,
     below: SpinLock<Arc<OpenFile>>,
 }
 
@@ -27,7 +29,8 @@ impl OverlayFile {
             copy_up::file(inode, if flags.contains(OpenFlags::TRUNC) { Content::None } else { Content::All })?;
         }
         node.check_below(access)?;
-        Ok(Self { below: SpinLock::new(real::open(node.place()?, flags, &node.overlay.mounter)?) })
+        let opened = real::open(node.content_place()?, flags, &node.overlay.mounter)?;
+        Ok(Self { below: SpinLock::new(opened.clone()), opened })
     }
 
     /// The layer's open file: that of the upper layer once the file has come there.
@@ -35,12 +38,13 @@ impl OverlayFile {
         let below = self.below.lock().clone();
         let node = Node::of(&file.inode)?;
         let flags = file.flags();
-        if Arc::ptr_eq(&node.real_inode()?, &below.inode) {
+        let place = node.content_place()?;
+        if place.inode().is_some_and(|inode| Arc::ptr_eq(&inode, &below.inode)) {
             let changing = OpenFlags::APPEND | OpenFlags::NONBLOCK | OpenFlags::DIRECT;
             below.change_flags(changing, flags & changing);
             return Ok(below);
         }
-        let opened = real::open(node.place()?, flags, &node.overlay.mounter)?;
+        let opened = real::open(place, flags, &node.overlay.mounter)?;
         let old = core::mem::replace(&mut *self.below.lock(), opened.clone());
         drop(old);
         Ok(opened)
@@ -70,10 +74,10 @@ impl FileOps for OverlayFile {
         }
     }
 
-    fn mapping(&self, file: &OpenFile) -> Option<FileMapping> {
-        // A mapping stays with the file that it was made of, wherever that goes.
-        let below = self.below(file).ok()?;
-        below.ops.mapping(&below).or_else(|| below.inode.ops.pages(&below.inode).map(FileMapping::Pages))
+    fn mapping(&self, _file: &OpenFile) -> Option<FileMapping> {
+        // A mapping stays with the file that was opened, wherever that goes.
+        let below = &self.opened;
+        below.ops.mapping(below).or_else(|| below.inode.ops.pages(&below.inode).map(FileMapping::Pages))
     }
 
     fn sync(&self, file: &OpenFile, data_only: bool) -> Result<()> {

@@ -1,20 +1,23 @@
-//! The layers of one overlay: found by their paths, checked, and held by mounts that nobody sees.
+//! The layers of one overlay: found by their paths, checked against each other, and held by mounts that nobody sees. `work` has the
+//! directory where changes are prepared.
 
-use super::options::Options;
-use super::real::{self, New};
-use super::{Overlay, OverlaySuper};
+use super::node::Lower;
+use super::options::{Options, Uuid, Xino, resolve, unescape};
+use super::{Overlay, OverlaySuper, real, work};
 use crate::errno::{Errno, Result};
 use crate::fs::mount;
-use crate::fs::walk::{self, LookupFlags};
-use crate::fs::{Attributes, Dentry, Path};
+use crate::fs::superblock::AnonymousDevice;
+use crate::fs::{Dentry, Inode, Path};
+use crate::sync::SpinLock;
 use crate::task::Credentials;
+use alloc::collections::BTreeSet;
 use alloc::{sync::Arc, vec::Vec};
-use linux_raw_sys::general as sys;
 
 /// So many filesystems may lie over each other.
 const STACK_DEPTH_MAX: u32 = 2;
-/// So many lower layers may there be.
-const LOWER_LAYERS_MAX: usize = 500;
+
+/// Directories that are the upper layer or directory for work of an overlay, by their inodes' addresses, which live as long as it does.
+static IN_USE: SpinLock<BTreeSet<usize>> = SpinLock::new(BTreeSet::new());
 
 /// The layer that takes changes.
 pub struct Upper {
@@ -24,80 +27,61 @@ pub struct Upper {
     pub work: Path,
 }
 
+/// A layer that is only read.
+pub struct LowerLayer {
+    /// Its top.
+    pub path: Path,
+    /// Which of [`Layers::file_systems`] it lies on.
+    pub file_system: usize,
+    /// It has content for metacopies only.
+    pub is_data: bool,
+}
+
+/// A filesystem that layers lie on.
+struct LayerFileSystem {
+    superblock_key: u64,
+    /// What `st_dev` of its files is, where the overlay cannot show its own.
+    device: AnonymousDevice,
+}
+
 /// All layers.
 pub struct Layers {
     /// None in a read-only overlay.
     pub upper: Option<Upper>,
     /// Topmost first.
-    pub lowers: Vec<Path>,
+    pub lowers: Vec<LowerLayer>,
     /// How many filesystems lie over each other, this one included.
     pub depth: u32,
+    /// The first is the upper layer's, also where there is none.
+    file_systems: Vec<LayerFileSystem>,
+    /// Tops of layers, by their inodes' addresses: none may be met below another one.
+    traps: BTreeSet<usize>,
+    /// What ends when the overlay shuts down.
+    held: SpinLock<Vec<Held>>,
 }
 
-/// Finds the layers for a mount. `ENOENT` and its like for paths that lead nowhere, `EINVAL` for what cannot be a layer, `ELOOP` for
-/// layers that lie in each other, `EROFS`…
-pub fn open(options: &Options, credentials: &Arc<Credentials>) -> Result<Layers> {
-    let upper = match (&options.upper, &options.work) {
-        (Some(upper), Some(work)) => Some(found_upper(upper, work)?),
-        _ => None,
-    };
-    let lower_paths = options.lower_paths()?;
-    if lower_paths.len() > LOWER_LAYERS_MAX || (upper.is_none() && lower_paths.len() < 2) {
-        return Err(Errno::INVAL);
-    }
-    let lowers = lower_paths.iter().map(|path| directory(path)).collect::<Result<Vec<Path>>>()?;
-    check_apart(upper.as_ref(), &lowers)?;
-    let depth = upper.iter().map(|(root, _)| root).chain(&lowers).map(depth_of).max().unwrap_or(0) + 1;
-    if depth > STACK_DEPTH_MAX {
-        return Err(Errno::INVAL);
-    }
-    let upper = match upper {
-        Some((root, base)) => {
-            let root = private(&root)?;
-            let base = root.at(base.dentry().clone());
-            let work = fresh_work_directory(&base, credentials)?;
-            Some(Upper { root, work })
-        }
-        None => None,
-    };
-    let lowers = lowers.iter().map(private).collect::<Result<Vec<Path>>>()?;
-    Ok(Layers { upper, lowers, depth })
+/// Something that the overlay holds until it shuts down.
+enum Held {
+    /// A mount of a layer.
+    Mount(Path),
+    /// The mark that a directory is in use.
+    InUse(usize),
 }
 
-/// Lets go of the mounts of the layers: the overlay shuts down.
-pub fn close(layers: &Layers) {
-    for path in layers.upper.iter().map(|upper| &upper.root).chain(&layers.lowers) {
-        let released = mount::forest().write().kern_unmount(path.mount());
-        drop(released);
-    }
-}
-
-fn directory(path: &[u8]) -> Result<Path> {
-    let found = walk::lookup(sys::AT_FDCWD, path, LookupFlags::FOLLOW)?;
-    if found.dentry().is_directory() { Ok(found) } else { Err(Errno::INVAL) }
-}
-
-/// The upper layer and the directory for its work: on one mount that can be written to, neither inside the other.
-fn found_upper(upper: &[u8], work: &[u8]) -> Result<(Path, Path)> {
-    let (upper, work) = (directory(upper)?, directory(work)?);
-    let overlap = upper.dentry().is_below(work.dentry()) || work.dentry().is_below(upper.dentry());
-    if upper.mount() != work.mount() || overlap || mount::is_read_only(&upper) {
-        return Err(Errno::INVAL);
-    }
-    Ok((upper, work))
-}
-
-/// No layer may lie in another one.
-fn check_apart(upper: Option<&(Path, Path)>, lowers: &[Path]) -> Result<()> {
-    let roots: Vec<&Arc<Dentry>> = upper.into_iter().flat_map(|(root, work)| [root, work]).chain(lowers).map(Path::dentry).collect();
-    for (index, one) in roots.iter().enumerate() {
-        for other in &roots[index + 1..] {
-            if one.is_below(other) || other.is_below(one) {
-                return Err(Errno::LOOP);
+impl Drop for Held {
+    fn drop(&mut self) {
+        match self {
+            Self::Mount(path) => {
+                let released = mount::forest().write().kern_unmount(path.mount());
+                drop(released);
             }
+            Self::InUse(address) => _ = IN_USE.lock().remove(address),
         }
     }
-    Ok(())
+}
+
+fn address_of(dentry: &Dentry) -> Result<usize> {
+    Ok(Arc::as_ptr(&real::inode_of(dentry)?).addr())
 }
 
 fn depth_of(layer: &Path) -> u32 {
@@ -105,45 +89,186 @@ fn depth_of(layer: &Path) -> u32 {
     superblock.as_ref().and_then(|superblock| superblock.downcast::<OverlaySuper>()).map_or(0, |below| below.overlay.layers.depth)
 }
 
-/// The same place on a mount of its own, so that the layer's mount can be unmounted and changed.
-fn private(layer: &Path) -> Result<Path> {
-    let superblock = mount::superblock(layer.mount()).ok_or(Errno::INVAL)?;
-    let top = mount::kernel_mount(superblock)?;
-    Ok(top.at(layer.dentry().clone()))
-}
-
-/// `work` in the directory for work, empty: what an overlay left there that ended in the middle of a change goes.
-fn fresh_work_directory(base: &Path, credentials: &Arc<Credentials>) -> Result<Path> {
-    const NAME: &[u8] = b"work";
-    let old = walk::look_up(base.dentry(), NAME)?;
-    if old.inode().is_some() {
-        remove_all(&base.at(old), base, credentials)?;
+impl Layers {
+    /// Finds the layers for a mount, and settles the options that lean on them. `ENOENT` and its like for paths that lead nowhere,
+    /// `EINVAL` for what cannot be a layer, `ELOOP` for layers that lie in each other, `EBUSY` for what another overlay writes to.
+    pub fn open(options: &mut Options, credentials: &Arc<Credentials>) -> Result<Self> {
+        let nothing = LayerFileSystem { superblock_key: 0, device: AnonymousDevice::take() };
+        let mut layers = Self {
+            upper: None,
+            lowers: Vec::new(),
+            depth: 0,
+            file_systems: alloc::vec![nothing],
+            traps: BTreeSet::new(),
+            held: SpinLock::new(Vec::new()),
+        };
+        if let (Some(upper), Some(base)) = (&options.upper, &options.work) {
+            let places = (resolve(&unescape(upper), true)?, resolve(&unescape(base), true)?);
+            layers.add_upper(places, options, credentials)?;
+        }
+        layers.add_lowers(options)?;
+        layers.check_overlaps(options)?;
+        if options.uuid == Uuid::Off && layers.file_systems.len() - usize::from(layers.upper.is_none()) > 1 {
+            options.uuid = Uuid::Null;
+        }
+        Ok(layers)
     }
-    let attributes = Attributes::new(0, credentials.filesystem_uid, credentials.filesystem_gid);
-    Ok(base.at(real::make(base.dentry(), NAME, &New::Directory, attributes)?))
-}
 
-/// Removes a file of a layer with all that is below it.
-pub fn remove_all(place: &Path, parent: &Path, credentials: &Arc<Credentials>) -> Result<()> {
-    // Each with its directory; what was found last goes first, so that directories are empty when their turn comes.
-    let mut pending = alloc::vec![(parent.clone(), place.clone())];
-    let mut index = 0;
-    while let Some((_, here)) = pending.get(index) {
-        let here = here.clone();
-        index += 1;
-        if here.dentry().is_directory() {
-            for entry in real::list(here.clone(), credentials)? {
-                let child = walk::look_up(here.dentry(), &entry.name)?;
-                pending.push((here.clone(), here.at(child)));
+    /// Lets go of what is held: the overlay shuts down.
+    pub fn close(&self) {
+        let held = core::mem::take(&mut *self.held.lock());
+        drop(held);
+    }
+
+    /// The same place on a mount of its own, so that the layer's mount can be unmounted and changed.
+    fn private(&self, layer: &Path) -> Result<Path> {
+        let superblock = mount::superblock(layer.mount()).ok_or(Errno::INVAL)?;
+        let top = mount::kernel_mount(superblock)?;
+        self.held.lock().push(Held::Mount(top.clone()));
+        Ok(top.at(layer.dentry().clone()))
+    }
+
+    /// Sets a trap; `ELOOP` if there is one.
+    fn trap(&mut self, dentry: &Dentry) -> Result<()> {
+        if self.traps.insert(address_of(dentry)?) { Ok(()) } else { Err(Errno::LOOP) }
+    }
+
+    /// Whether a directory that was found is the top of a layer.
+    pub fn is_trap(&self, directory: &Dentry) -> bool {
+        address_of(directory).is_ok_and(|address| self.traps.contains(&address))
+    }
+
+    /// `EBUSY` for a directory that another overlay uses, if this one has an index; without one Linux only warns.
+    fn mark_in_use(&self, dentry: &Dentry, options: &Options) -> Result<()> {
+        let address = address_of(dentry)?;
+        if IN_USE.lock().insert(address) {
+            self.held.lock().push(Held::InUse(address));
+        } else if options.index {
+            return Err(Errno::BUSY);
+        } else {
+            log::warn!("overlayfs: upperdir or workdir is in use by another overlay");
+        }
+        Ok(())
+    }
+
+    /// The upper layer and the directory for its work: on one mount, neither inside the other.
+    fn add_upper(&mut self, (upper, base): (Path, Path), options: &Options, credentials: &Arc<Credentials>) -> Result<()> {
+        self.trap(upper.dentry())?;
+        self.mark_in_use(upper.dentry(), options)?;
+        let overlap = upper.dentry().is_below(base.dentry()) || base.dentry().is_below(upper.dentry());
+        if upper.mount() != base.mount() || overlap {
+            return Err(Errno::INVAL);
+        }
+        self.mark_in_use(base.dentry(), options)?;
+        self.trap(base.dentry())?;
+        self.depth = depth_of(&upper);
+        self.file_systems[0].superblock_key = real::inode_of(upper.dentry())?.superblock.key;
+        let root = self.private(&upper)?;
+        let work = work::prepare(&root.at(base.dentry().clone()), options, credentials)?;
+        self.trap(work.dentry())?;
+        self.upper = Some(Upper { root, work });
+        Ok(())
+    }
+
+    fn add_lowers(&mut self, options: &Options) -> Result<()> {
+        if self.upper.is_none() && options.lower.len() == 1 {
+            return Err(Errno::INVAL);
+        }
+        for layer in &options.lower {
+            let place = resolve(&layer.path, false)?;
+            self.depth = self.depth.max(depth_of(&place));
+            self.trap(place.dentry())?;
+            if options.index && IN_USE.lock().contains(&address_of(place.dentry())?) {
+                return Err(Errno::BUSY);
+            }
+            let file_system = self.add_file_system(&place)?;
+            let path = self.private(&place)?;
+            self.lowers.push(LowerLayer { path, file_system, is_data: layer.is_data });
+        }
+        self.depth += 1;
+        let has_names = self.lowers.first().is_some_and(|layer| !layer.is_data);
+        if self.depth > STACK_DEPTH_MAX || !has_names { Err(Errno::INVAL) } else { Ok(()) }
+    }
+
+    /// The number of the filesystem of a place.
+    fn add_file_system(&mut self, place: &Path) -> Result<usize> {
+        let key = real::inode_of(place.dentry())?.superblock.key;
+        if let Some(known) = self.file_systems.iter().position(|known| known.superblock_key == key) {
+            return Ok(known);
+        }
+        self.file_systems.push(LayerFileSystem { superblock_key: key, device: AnonymousDevice::take() });
+        Ok(self.file_systems.len() - 1)
+    }
+
+    /// No lower layer may lie below another layer, or, with an index, below what another overlay writes to. The upper one may: what a
+    /// lookup meets of it is a trap.
+    fn check_overlaps(&self, options: &Options) -> Result<()> {
+        for lower in &self.lowers {
+            let mut above = lower.path.dentry().parent();
+            while let Some(directory) = above {
+                if self.is_trap(&directory) {
+                    return Err(Errno::LOOP);
+                }
+                if options.index && IN_USE.lock().contains(&address_of(&directory)?) {
+                    return Err(Errno::BUSY);
+                }
+                above = directory.parent();
             }
         }
+        Ok(())
     }
-    pending.iter().rev().try_for_each(|(directory, file)| real::remove(directory.dentry(), file.dentry()))
+
+    /// Whether all layers lie on one filesystem: then the overlay's own device goes with their numbers.
+    pub fn is_one_file_system(&self) -> bool {
+        self.file_systems.len() - usize::from(self.upper.is_none()) == 1
+    }
 }
 
 impl Overlay {
     /// The upper layer: `EROFS` without one.
     pub fn upper(&self) -> Result<&Upper> {
         self.layers.upper.as_ref().ok_or(Errno::ROFS)
+    }
+
+    /// A file of a lower layer as a place on the layer's mount.
+    pub fn lower_place(&self, lower: &Lower) -> Result<Path> {
+        Ok(self.layers.lowers.get(lower.layer).ok_or(Errno::STALE)?.path.at(lower.dentry.clone()))
+    }
+
+    /// The filesystem of a lower file, and its number there.
+    pub fn number_of_lower(&self, lower: &Lower) -> Result<(usize, u64)> {
+        let inode = real::inode_of(&lower.dentry)?;
+        let file_system = self.layers.lowers.get(lower.layer).ok_or(Errno::STALE)?.file_system;
+        Ok((file_system, inode.ops.shown_identity(&inode).1))
+    }
+
+    /// `st_dev` (`None`: the overlay's own) and `st_ino` of a file with this number on a layer's filesystem. `None` for a number that
+    /// cannot be told from others on the overlay's device: directories get one of the overlay's own.
+    pub fn mapped_number(&self, file_system: usize, number: u64, is_directory: bool) -> Option<(Option<u64>, u64)> {
+        if self.layers.is_one_file_system() {
+            return Some((None, number));
+        }
+        if self.options.xino == Xino::On {
+            // One bit more than the filesystems need: Linux keeps it for numbers of its own.
+            let others = self.layers.file_systems.len() as u64 - 1;
+            let shift = u64::BITS - (others.max(1).ilog2() + 2);
+            if number >> shift == 0 {
+                return Some((None, number | (file_system as u64) << (shift + 1)));
+            }
+        }
+        if is_directory {
+            return None;
+        }
+        Some((self.layers.file_systems.get(file_system).map(|known| known.device.number()), number))
+    }
+
+    /// Whether directories show numbers of the layers, too.
+    pub fn maps_directories(&self) -> bool {
+        self.layers.is_one_file_system() || self.options.xino == Xino::On
+    }
+
+    /// The filesystem and number of a file of the upper layer.
+    pub fn number_of_upper(&self, inode: &Inode) -> (usize, u64) {
+        (0, inode.ops.shown_identity(inode).1)
     }
 }

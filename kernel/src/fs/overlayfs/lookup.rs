@@ -1,5 +1,6 @@
-//! Putting layers together: which files of which layers a name of the overlay stands for.
+//! Finding a name in the layers: the upper one first, then the lower ones of the directory, down to the first that hides the rest.
 
+use super::marks::Mark;
 use super::node::{Lower, Node, Real};
 use super::options::Redirects;
 use super::{Overlay, real};
@@ -9,114 +10,203 @@ use crate::fs::walk;
 use crate::fs::{Dentry, FileType, Inode, SuperBlock};
 use alloc::{sync::Arc, vec::Vec};
 
+/// What one layer has under a name.
+enum Found {
+    Nothing,
+    /// A whiteout, or something else in the way: lower layers do not count.
+    Barrier,
+    /// A file of another type than directory.
+    File(Arc<Dentry>, Arc<Inode>),
+    Directory(Arc<Dentry>, Arc<Inode>),
+}
+
+/// What is known on the way down.
+struct Search<'a> {
+    overlay: &'a Overlay,
+    /// Components, from the directory of each layer or from the layers' tops.
+    names: Vec<Vec<u8>>,
+    from_top: bool,
+    found: Real,
+    is_directory: bool,
+    /// What was found last has attributes only: its content is further down.
+    lacks_content: bool,
+    is_redirected: bool,
+    is_over: bool,
+}
+
 impl Overlay {
     /// The inode of the top.
     pub fn root(self: &Arc<Self>, superblock: &Arc<SuperBlock>) -> Result<Arc<Inode>> {
         let upper = self.layers.upper.as_ref().map(|upper| upper.root.dentry().clone());
-        let lowers = self.layers.lowers.iter().enumerate();
-        let lowers = lowers.map(|(layer, path)| Lower { layer, dentry: path.dentry().clone() }).collect();
-        Node::make(self, superblock, Real { upper, lowers })
+        let lowers = self.layers.lowers.iter().enumerate().filter(|(_, lower)| !lower.is_data);
+        let lowers = lowers.map(|(layer, lower)| Lower { layer, dentry: lower.path.dentry().clone() }).collect();
+        Node::make(self, superblock, Real { upper, lowers, lacks_content: false })
     }
 
     /// What `name` in a directory of the overlay stands for; `None` if for nothing.
     pub fn find(&self, directory: &Real, name: &[u8]) -> Result<Option<Real>> {
-        let mut found = Real { upper: None, lowers: Vec::new() };
-        let mut redirect = None;
+        let mut search = Search {
+            overlay: self,
+            names: alloc::vec![name.to_vec()],
+            from_top: false,
+            found: Real { upper: None, lowers: Vec::new(), lacks_content: false },
+            is_directory: false,
+            lacks_content: false,
+            is_redirected: false,
+            is_over: false,
+        };
         if let Some(upper) = &directory.upper {
-            match self.child(upper, name)? {
-                Child::Nothing => {}
-                Child::Whiteout => return Ok(None),
-                Child::Found { dentry, inode, ends } => {
-                    redirect = self.redirect_of(&inode)?;
-                    found.upper = Some(dentry);
-                    if ends && redirect.is_none() {
-                        return Ok(Some(found));
-                    }
+            match self.look_at(upper, name)? {
+                Found::Nothing => {}
+                Found::Barrier => return Ok(None),
+                Found::File(dentry, inode) => {
+                    search.found.upper = Some(dentry);
+                    search.enter_file(&inode)?;
+                }
+                Found::Directory(dentry, inode) => {
+                    search.found.upper = Some(dentry);
+                    search.enter_directory(&inode)?;
                 }
             }
         }
-        match redirect {
-            Some(path) if path.first() == Some(&b'/') => self.find_redirected(&path, &mut found)?,
-            redirect => self.find_lower(directory, redirect.as_deref().unwrap_or(name), &mut found)?,
-        }
+        search.descend(directory)?;
+        let found = search.found;
         Ok(if found.upper.is_none() && found.lowers.is_empty() { None } else { Some(found) })
     }
 
-    /// Adds what lower layers have: directories under directories, or one file if there is nothing above it.
-    fn find_lower(&self, directory: &Real, name: &[u8], found: &mut Real) -> Result<()> {
-        for Lower { layer, dentry } in &directory.lowers {
-            match self.child(dentry, name)? {
-                Child::Nothing => {}
-                Child::Whiteout => break,
-                Child::Found { dentry, inode, ends } => {
-                    let is_first = found.upper.is_none() && found.lowers.is_empty();
-                    if inode.file_type != FileType::Directory && !is_first {
-                        break;
-                    }
-                    found.lowers.push(Lower { layer: *layer, dentry });
-                    if ends {
-                        break;
-                    }
-                }
+    /// Whether lower layers have something under `name` in the directory: then its removal must leave a whiteout.
+    pub fn lower_has(&self, directory: &Real, name: &[u8]) -> Result<bool> {
+        for lower in &directory.lowers {
+            match self.look_at(&lower.dentry, name)? {
+                Found::Nothing => {}
+                Found::Barrier => return Ok(false),
+                Found::File(..) | Found::Directory(..) => return Ok(true),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// Adds what lower layers have at a path from their tops: where a directory was before it was renamed.
-    fn find_redirected(&self, path: &[u8], found: &mut Real) -> Result<()> {
-        let root = self.layers.lowers.iter().enumerate().map(|(layer, path)| Lower { layer, dentry: path.dentry().clone() });
-        let mut here = Real { upper: None, lowers: root.collect() };
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            let mut next = Real { upper: None, lowers: Vec::new() };
-            self.find_lower(&here, name, &mut next)?;
-            here = next;
-        }
-        let directories = here.lowers.into_iter().filter(|lower| lower.dentry.is_directory());
-        found.lowers.extend(directories);
-        Ok(())
-    }
-
-    /// What one layer has under a name.
-    fn child(&self, directory: &Arc<Dentry>, name: &[u8]) -> Result<Child> {
-        let Some(inode) = directory.inode() else { return Ok(Child::Nothing) };
+    fn look_at(&self, directory: &Arc<Dentry>, name: &[u8]) -> Result<Found> {
+        let Some(inode) = directory.inode() else { return Ok(Found::Nothing) };
         permission::check(&inode, &self.mounter, Access::EXECUTE)?;
         let dentry = match walk::look_up(directory, name) {
             Ok(dentry) => dentry,
-            Err(Errno::NOENT) => return Ok(Child::Nothing),
+            Err(Errno::NOENT) => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
-        let Some(inode) = dentry.inode() else { return Ok(Child::Nothing) };
-        if real::is_whiteout(&inode) {
-            return Ok(Child::Whiteout);
+        let Some(inode) = dentry.inode() else { return Ok(Found::Nothing) };
+        if self.hides(&inode)? {
+            return Ok(Found::Barrier);
         }
-        let ends = inode.file_type != FileType::Directory || self.is_opaque(&inode)?;
-        Ok(Child::Found { dentry, inode, ends })
+        if inode.file_type != FileType::Directory {
+            return Ok(Found::File(dentry, inode));
+        }
+        if self.layers.is_trap(&dentry) { Err(Errno::LOOP) } else { Ok(Found::Directory(dentry, inode)) }
+    }
+
+    /// Whether a file of a layer says that its name is gone: a device 0:0, or an empty file with a mark.
+    pub fn hides(&self, inode: &Arc<Inode>) -> Result<bool> {
+        if inode.file_type != FileType::Regular {
+            return Ok(real::is_whiteout(inode));
+        }
+        Ok(inode.ops.attributes(inode)?.size_bytes == 0 && self.is_marked(inode, Mark::Whiteout)?)
     }
 
     /// Whether a directory of a layer hides what is below it.
-    pub fn is_opaque(&self, inode: &Arc<Inode>) -> Result<bool> {
-        Ok(real::xattr(inode, &self.mark("opaque"))?.as_deref() == Some(b"y"))
-    }
-
-    /// Where a directory of the upper layer was in the lower ones, if it was renamed and that counts.
-    fn redirect_of(&self, inode: &Arc<Inode>) -> Result<Option<Vec<u8>>> {
-        if inode.file_type != FileType::Directory || self.options.redirects() == Redirects::NoFollow {
-            return Ok(None);
-        }
-        let value = real::xattr(inode, &self.mark("redirect"))?;
-        let is_sound = |value: &[u8]| !value.is_empty() && (value[0] == b'/' || !value.contains(&b'/'));
-        Ok(value.filter(|value| is_sound(value)))
+    fn is_opaque(&self, inode: &Arc<Inode>) -> Result<bool> {
+        Ok(self.mark(inode, Mark::Opaque)?.as_deref() == Some(b"y"))
     }
 }
 
-enum Child {
-    Nothing,
-    Whiteout,
-    /// `ends`: what is below it in further layers does not show.
-    Found {
-        dentry: Arc<Dentry>,
-        inode: Arc<Inode>,
-        ends: bool,
-    },
+impl Search<'_> {
+    /// A directory was found: what it says of those below.
+    fn enter_directory(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        self.is_directory = true;
+        if self.overlay.is_opaque(inode)? {
+            self.is_over = true;
+            return Ok(());
+        }
+        self.take_redirect(inode)
+    }
+
+    /// Another file was found: only a metacopy lets the search go on, for its content.
+    fn enter_file(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        let is_first = self.found.lowers.len() + usize::from(self.found.upper.is_some()) <= 1;
+        self.lacks_content = inode.file_type == FileType::Regular && self.overlay.is_marked(inode, Mark::Metacopy)?;
+        self.found.lacks_content |= is_first && self.lacks_content;
+        if self.lacks_content && !self.overlay.options.metacopy {
+            return Err(Errno::PERM);
+        }
+        self.is_over = !self.lacks_content;
+        if self.lacks_content { self.take_redirect(inode) } else { Ok(()) }
+    }
+
+    /// `EINVAL` for a redirect that is neither a name nor a path from the top.
+    fn take_redirect(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        let Some(redirect) = self.overlay.mark(inode, Mark::Redirect)? else { return Ok(()) };
+        let from_top = redirect.first() == Some(&b'/');
+        let names: Vec<Vec<u8>> = redirect.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
+        let is_sound = if from_top { !names.is_empty() } else { names.len() == 1 && !redirect.contains(&b'/') };
+        if !is_sound {
+            return Err(Errno::INVAL);
+        }
+        if !from_top && self.from_top {
+            // A name in the directory that the redirect from the top led to.
+            self.names.pop();
+            self.names.extend(names);
+        } else {
+            (self.names, self.from_top) = (names, from_top);
+        }
+        self.is_redirected = true;
+        Ok(())
+    }
+
+    /// Asks the lower layers in their order. A redirect from the top asks those, too, that the directory itself is not in.
+    fn descend(&mut self, directory: &Real) -> Result<()> {
+        let overlay = self.overlay;
+        for (layer, top) in overlay.layers.lowers.iter().enumerate() {
+            let is_wanted = !top.is_data || (self.lacks_content && self.from_top);
+            let start = if self.from_top {
+                Some(top.path.dentry().clone())
+            } else {
+                directory.lowers.iter().find(|lower| lower.layer == layer).map(|lower| lower.dentry.clone())
+            };
+            let (Some(start), false, true) = (start, self.is_over, is_wanted) else { continue };
+            if self.is_redirected && overlay.options.redirects == Redirects::NoFollow {
+                return Err(Errno::PERM);
+            }
+            match self.look_along(&start)? {
+                Found::Nothing => {}
+                Found::Directory(dentry, inode) if !self.lacks_content => {
+                    self.found.lowers.push(Lower { layer, dentry });
+                    self.enter_directory(&inode)?;
+                }
+                Found::File(dentry, inode) if !self.is_directory => {
+                    self.found.lowers.push(Lower { layer, dentry });
+                    self.enter_file(&inode)?;
+                }
+                _ => break,
+            }
+        }
+        // Attributes whose content is nowhere.
+        if self.lacks_content { Err(Errno::IO) } else { Ok(()) }
+    }
+
+    /// Looks at one layer, component by component.
+    fn look_along(&mut self, start: &Arc<Dentry>) -> Result<Found> {
+        let mut at = start.clone();
+        let Some((last, leading)) = self.names.split_last() else { return Err(Errno::STALE) };
+        for name in leading {
+            match self.overlay.look_at(&at, name)? {
+                Found::Directory(dentry, inode) => {
+                    // Its layer's part of the way hides those further down.
+                    self.is_over |= self.overlay.is_opaque(&inode)?;
+                    at = dentry;
+                }
+                Found::Nothing => return Ok(Found::Nothing),
+                _ => return Ok(Found::Barrier),
+            }
+        }
+        self.overlay.look_at(&at, last)
+    }
 }

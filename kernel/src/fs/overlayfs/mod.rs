@@ -2,7 +2,9 @@
 //!
 //! A file of the overlay is a [`node::Node`]: the dentry in the upper layer, if it is there, and those in lower layers that show
 //! through. `lookup` puts them together, `copy_up` brings a file to the upper layer before its first change, `change` makes, moves and
-//! removes names with whiteouts, `file` and `directory` are what is open. `real` works in the layers, `layers` holds them.
+//! removes names with whiteouts, `file` and `directory` are what is open. `real` works in the layers, `layers` holds them, `work` has the
+//! directory where changes are prepared. `marks` are the overlay's own extended attributes, `origin` is the one that keeps a file's
+//! number; `options` and `shown` are what a mount asks for.
 
 mod change;
 mod copy_up;
@@ -10,9 +12,13 @@ mod directory;
 mod file;
 mod layers;
 mod lookup;
+mod marks;
 mod node;
 mod options;
+mod origin;
 mod real;
+mod shown;
+mod work;
 
 use crate::errno::{Errno, Result};
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
@@ -29,7 +35,7 @@ use alloc::{
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
 use layers::Layers;
-use options::Options;
+use options::{Options, Redirects};
 
 /// `OVERLAYFS_SUPER_MAGIC` of `statfs(2)`.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
@@ -49,26 +55,41 @@ impl FileSystemType for OverlayFs {
         true
     }
 
+    fn escapes_commas(&self) -> bool {
+        true
+    }
+
+    fn has_remount_options(&self) -> bool {
+        false
+    }
+
     fn check_option(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
-        Options::new().take(key, value)
+        Options::default().take(key, value)
+    }
+
+    fn check_next_option(&self, before: &[(String, Option<Vec<u8>>)], key: &str, value: Option<&[u8]>) -> Result<()> {
+        Options::check_next(before, key, value)
     }
 
     fn get_tree(&self, request: &MountRequest) -> Result<Arc<SuperBlock>> {
-        let mut options = Options::new();
+        let mut options = Options::default();
         for (key, value) in &request.options {
             options.take(key, value.as_deref())?;
         }
-        options.check()?;
-        let layers = layers::open(&options, &request.credentials)?;
+        options.settle()?;
+        let layers = Layers::open(&mut options, &request.credentials)?;
         let read_only = if layers.upper.is_none() { linux_raw_sys::general::MS_RDONLY } else { 0 };
-        let overlay = Arc::new(Overlay {
+        let mut overlay = Overlay {
             options,
             layers,
             mounter: request.credentials.clone(),
             copying: SleepMutex::new(()),
             inodes: SpinLock::new(BTreeMap::new()),
             next_temporary: AtomicU64::new(0),
-        });
+            next_number: AtomicU64::new(1),
+        };
+        overlay.settle_features()?;
+        let overlay = Arc::new(overlay);
         let ops = Arc::new(OverlaySuper { overlay: overlay.clone() });
         let superblock = SuperBlock::new(&TYPE, request.flags | read_only, request.credentials.user_namespace.clone(), None, ops);
         superblock.set_root(overlay.root(&superblock)?);
@@ -87,6 +108,8 @@ pub struct Overlay {
     /// The overlay's inodes of files that have several names, by the layers' inodes.
     inodes: SpinLock<BTreeMap<usize, Weak<Inode>>>,
     next_temporary: AtomicU64,
+    /// For directories that cannot show a number of their layer.
+    next_number: AtomicU64,
 }
 
 impl Overlay {
@@ -95,18 +118,24 @@ impl Overlay {
         format!("#{:x}", self.next_temporary.fetch_add(1, Ordering::Relaxed)).into_bytes()
     }
 
-    /// The name of a mark: an extended attribute of the layers that the overlay keeps to itself.
-    fn mark(&self, name: &str) -> Vec<u8> {
-        format!("{}{name}", self.mark_prefix()).into_bytes()
+    /// A number that no file of the overlay has.
+    fn own_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn mark_prefix(&self) -> &'static str {
-        if self.options.user_marks { "user.overlay." } else { "trusted.overlay." }
-    }
-
-    /// Whether marks can be set: those of the trusted kind need privilege in the first user namespace.
+    /// Whether marks of this mount can be set in its upper layer.
     fn can_mark(&self) -> bool {
         self.options.user_marks || self.mounter.capable(Capabilities::SYS_ADMIN)
+    }
+
+    /// Features that lean on what the layers can do fall back, as on Linux: without marks there are neither redirects nor metacopies.
+    fn settle_features(&mut self) -> Result<()> {
+        // There is no index yet that handles could lead through.
+        (self.options.index, self.options.nfs_export) = (false, false);
+        if self.layers.upper.is_some() && !self.can_mark() {
+            (self.options.redirects, self.options.metacopy) = (Redirects::NoFollow, false);
+        }
+        self.settle_uuid()
     }
 }
 
@@ -118,7 +147,7 @@ pub struct OverlaySuper {
 impl SuperBlockOps for OverlaySuper {
     fn statistics(&self, _superblock: &SuperBlock) -> FileSystemStatistics {
         let layers = &self.overlay.layers;
-        let top = layers.upper.as_ref().map(|upper| &upper.root).or(layers.lowers.first());
+        let top = layers.upper.as_ref().map(|upper| &upper.root).or(layers.lowers.first().map(|lower| &lower.path));
         let below = top.and_then(|top| top.inode()).map(|inode| inode.superblock.ops.statistics(&inode.superblock));
         FileSystemStatistics { magic: OVERLAY_MAGIC, ..below.unwrap_or_default() }
     }
@@ -129,7 +158,7 @@ impl SuperBlockOps for OverlaySuper {
     }
 
     fn show_options(&self, _superblock: &SuperBlock, out: &mut dyn Write) -> core::fmt::Result {
-        self.overlay.options.show(out)
+        self.overlay.options.show(self.overlay.layers.is_one_file_system(), out)
     }
 
     fn reconfigure(&self, _superblock: &Arc<SuperBlock>, flags: u32, _options: &[(String, Option<Vec<u8>>)]) -> Result<()> {
@@ -139,6 +168,6 @@ impl SuperBlockOps for OverlaySuper {
     }
 
     fn shut_down(&self, _superblock: &SuperBlock) {
-        layers::close(&self.overlay.layers);
+        self.overlay.layers.close();
     }
 }

@@ -31,14 +31,26 @@ pub struct Lower {
 pub struct Real {
     /// In the upper layer.
     pub upper: Option<Arc<Dentry>>,
-    /// In lower layers: several only for directories.
+    /// In lower layers: several only for directories, and for files whose content is apart from their attributes.
     pub lowers: Vec<Lower>,
+    /// The topmost has attributes only: the content is in the last of `lowers`.
+    pub lacks_content: bool,
 }
 
 impl Real {
-    /// The one whose attributes and content count.
+    /// A file of the upper layer alone.
+    pub fn new_upper(upper: Arc<Dentry>) -> Self {
+        Self { upper: Some(upper), lowers: Vec::new(), lacks_content: false }
+    }
+
+    /// The one whose attributes count.
     pub fn top(&self) -> Result<&Arc<Dentry>> {
         self.upper.as_ref().or(self.lowers.first().map(|lower| &lower.dentry)).ok_or(Errno::STALE)
+    }
+
+    /// Whether a directory shows several layers.
+    pub fn is_merged(&self) -> bool {
+        self.lowers.len() + usize::from(self.upper.is_some()) > 1
     }
 
     /// Whether it is more than the upper layer's alone.
@@ -52,6 +64,8 @@ pub struct Node {
     /// The overlay.
     pub overlay: Arc<Overlay>,
     real: SpinLock<Real>,
+    /// `st_dev` (`None`: the overlay's) and `st_ino`.
+    identity: SpinLock<(Option<u64>, u64)>,
     /// A dentry of the overlay that leads here: where a copy belongs.
     alias: SpinLock<Weak<Dentry>>,
 }
@@ -61,6 +75,7 @@ impl Node {
     pub fn make(overlay: &Arc<Overlay>, superblock: &Arc<SuperBlock>, real: Real) -> Result<Arc<Inode>> {
         let top = real::inode_of(real.top()?)?;
         let attributes = top.ops.attributes(&top)?;
+        // The copy-up of a lower file with several names parts it from the others.
         let shares = top.file_type != FileType::Directory && (real.upper.is_some() || attributes.links == 1);
         let key = Arc::as_ptr(&top).addr();
         if shares {
@@ -72,8 +87,14 @@ impl Node {
                 return Ok(known);
             }
         }
-        let node = Arc::new(Self { overlay: overlay.clone(), real: SpinLock::new(real), alias: SpinLock::new(Weak::new()) });
-        let inode = Inode::new(superblock, overlay.number_of(&top), top.file_type, top.device, attributes, node);
+        let identity = overlay.identity(&real)?;
+        let node = Self {
+            overlay: overlay.clone(),
+            real: SpinLock::new(real),
+            identity: SpinLock::new(identity),
+            alias: SpinLock::new(Weak::new()),
+        };
+        let inode = Inode::new(superblock, identity.1, top.file_type, top.device, attributes, Arc::new(node));
         if shares {
             overlay.remember(key, &inode);
         }
@@ -90,7 +111,7 @@ impl Node {
         self.real.lock().clone()
     }
 
-    /// The inode whose attributes and content count.
+    /// The inode whose attributes count.
     pub fn real_inode(&self) -> Result<Arc<Inode>> {
         real::inode_of(self.real().top()?)
     }
@@ -100,13 +121,26 @@ impl Node {
         self.real.lock().upper.clone()
     }
 
-    /// It is in the upper layer from now on.
-    pub fn came_up(&self, inode: &Arc<Inode>, upper: Arc<Dentry>) {
+    /// It is in the upper layer from now on; `lacks_content`: with its attributes only.
+    pub fn came_up(&self, inode: &Arc<Inode>, upper: Arc<Dentry>, lacks_content: bool) -> Result<()> {
         if let Some(top) = upper.inode().filter(|top| top.file_type != FileType::Directory) {
             self.overlay.remember(Arc::as_ptr(&top).addr(), inode);
         }
-        let old = self.real.lock().upper.replace(upper);
-        drop(old);
+        let real = {
+            let mut real = self.real.lock();
+            let old = real.upper.replace(upper);
+            real.lacks_content = lacks_content;
+            (real.clone(), old)
+        };
+        if inode.file_type != FileType::Directory {
+            *self.identity.lock() = self.overlay.identity(&real.0)?;
+        }
+        Ok(())
+    }
+
+    /// The content is in the upper layer from now on, too.
+    pub fn content_came_up(&self) {
+        self.real.lock().lacks_content = false;
     }
 
     /// A dentry that leads here.
@@ -115,40 +149,47 @@ impl Node {
         alias.or_else(|| inode.superblock.root_dentry().filter(|root| root.inode().is_some_and(|top| core::ptr::eq(&*top, inode))))
     }
 
-    /// The file that counts as a place on its layer's mount.
-    pub fn place(&self) -> Result<Path> {
+    /// The file that has the content as a place on its layer's mount.
+    pub fn content_place(&self) -> Result<Path> {
         let real = self.real();
-        let layers = &self.overlay.layers;
-        if let Some(upper) = real.upper {
-            return Ok(self.overlay.upper()?.root.at(upper));
+        match (&real.upper, real.lacks_content) {
+            (Some(upper), false) => Ok(self.overlay.upper()?.root.at(upper.clone())),
+            (_, true) => self.overlay.lower_place(real.lowers.last().ok_or(Errno::STALE)?),
+            _ => self.overlay.lower_place(real.lowers.first().ok_or(Errno::STALE)?),
         }
-        let lower = real.lowers.into_iter().next().ok_or(Errno::STALE)?;
-        Ok(layers.lowers.get(lower.layer).ok_or(Errno::STALE)?.at(lower.dentry))
     }
 
     /// What the mounter may not do below, the overlay cannot do either.
     pub fn check_below(&self, access: Access) -> Result<()> {
         permission::check(&*self.real_inode()?, &self.overlay.mounter, access)
     }
-
-    fn is_mark(&self, name: &[u8]) -> bool {
-        name.starts_with(self.overlay.mark_prefix().as_bytes())
-    }
 }
 
 impl Overlay {
-    /// The number of a file: that of the layer's file, with the layer's filesystem in the upper byte where there are several.
-    pub fn number_of(&self, inode: &Inode) -> u64 {
-        let layers = self.layers.upper.iter().map(|upper| &upper.root).chain(&self.layers.lowers);
-        let mut known: Vec<u64> = Vec::new();
-        for path in layers {
-            let key = path.inode().map_or(0, |inode| inode.superblock.key);
-            if !known.contains(&key) {
-                known.push(key);
-            }
+    /// `st_dev` (`None`: the overlay's) and `st_ino`. A copied file keeps those of what it was copied from, a merged directory those of
+    /// its uppermost lower part.
+    pub fn identity(&self, real: &Real) -> Result<(Option<u64>, u64)> {
+        let top = real::inode_of(real.top()?)?;
+        let is_directory = top.file_type == FileType::Directory;
+        if is_directory && !self.maps_directories() {
+            return Ok((None, self.own_number()));
         }
-        let index = known.iter().position(|key| *key == inode.superblock.key).unwrap_or(0) as u64;
-        inode.number ^ (index << 56)
+        let origin = match (&real.upper, real.lowers.first()) {
+            (None, lower) => lower.cloned(),
+            (Some(_), Some(lower)) => Some(lower.clone()),
+            (Some(_), None) if is_directory => None,
+            (Some(_), None) => self.origin_of(&top)?,
+        };
+        // Of a file with several names below, each copy is a file of its own.
+        let is_unique = |lower: &Lower| -> Result<bool> {
+            let inode = real::inode_of(&lower.dentry)?;
+            Ok(is_directory || real.upper.is_none() || inode.ops.attributes(&inode)?.links == 1)
+        };
+        let (file_system, number) = match origin {
+            Some(lower) if is_unique(&lower)? => self.number_of_lower(&lower)?,
+            _ => self.number_of_upper(&top),
+        };
+        Ok(self.mapped_number(file_system, number, is_directory).unwrap_or_else(|| (None, self.own_number())))
     }
 
     fn remember(&self, key: usize, inode: &Arc<Inode>) {
@@ -197,7 +238,7 @@ impl InodeOps for Node {
         let inode = real::inode_of(&parent)?;
         let made = inode.ops.make_unnamed(&inode, attributes)?;
         let upper = Dentry::new_unlinked(&inode.superblock, &parent, made, self.overlay.temporary_name());
-        Self::make(&self.overlay, &dir.superblock, Real { upper: Some(upper), lowers: Vec::new() })
+        Self::make(&self.overlay, &dir.superblock, Real::new_upper(upper))
     }
 
     fn link(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
@@ -239,22 +280,33 @@ impl InodeOps for Node {
     fn attributes(&self, inode: &Inode) -> Result<Attributes> {
         let below = self.real_inode()?;
         let mut attributes = below.ops.attributes(&below)?;
-        if inode.file_type == FileType::Directory && self.real.lock().is_in_lower() {
+        let real = self.real();
+        if inode.file_type == FileType::Directory && real.is_merged() {
             // Nobody counts the directories of several layers.
             attributes.links = 1;
+        }
+        if let Some(content) = real.lowers.last().filter(|_| real.lacks_content) {
+            let content = real::inode_of(&content.dentry)?;
+            attributes.blocks = content.ops.attributes(&content)?.blocks;
         }
         inode.attributes.lock().clone_from(&attributes);
         Ok(attributes)
     }
 
+    fn shown_identity(&self, inode: &Inode) -> (u64, u64) {
+        let (device, number) = *self.identity.lock();
+        (device.unwrap_or(inode.superblock.device), number)
+    }
+
     fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
-        let content = if change.size_bytes == Some(0) { Content::None } else { Content::All };
+        let content = match change.size_bytes {
+            None => Content::Later,
+            Some(0) => Content::None,
+            Some(_) => Content::All,
+        };
         let upper = copy_up::file(inode, content)?;
         let below = real::inode_of(&upper)?;
-        {
-            let _changes = below.lock.lock();
-            below.ops.set_attributes(&below, change)?;
-        }
+        real::set_attributes(&below, change)?;
         if let Some(size) = change.size_bytes {
             // Mappings were made of this inode's file: what lies behind its end goes out of programs.
             let first_gone = size.div_ceil(PAGE_SIZE_BYTES as u64);
@@ -276,42 +328,31 @@ impl InodeOps for Node {
     }
 
     fn pages(&self, _inode: &Arc<Inode>) -> Option<Arc<dyn PageSource>> {
-        let below = self.real_inode().ok()?;
+        let below = self.content_place().ok()?.inode()?;
         below.ops.pages(&below)
     }
 
     fn get_xattr(&self, _inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
-        if self.is_mark(name) {
-            return Err(Errno::OPNOTSUPP);
-        }
         let below = self.real_inode()?;
-        below.ops.get_xattr(&below, name)
+        below.ops.get_xattr(&below, &self.overlay.name_in_layer(name))
     }
 
     fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
-        if self.is_mark(name) {
-            return Err(Errno::OPNOTSUPP);
-        }
-        let upper = copy_up::file(inode, Content::All)?;
-        real::set_xattr(&real::inode_of(&upper)?, name, value, flags)
+        let upper = copy_up::file(inode, Content::Later)?;
+        real::set_xattr(&real::inode_of(&upper)?, &self.overlay.name_in_layer(name), value, flags)?;
+        self.attributes(inode).map(|_| ())
     }
 
     fn list_xattrs(&self, _inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
         let below = self.real_inode()?;
-        let mut names = below.ops.list_xattrs(&below)?;
-        names.retain(|name| !self.is_mark(name));
-        Ok(names)
+        let names = below.ops.list_xattrs(&below)?;
+        Ok(names.iter().filter_map(|name| self.overlay.shown_name(name)).collect())
     }
 
     fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
-        if self.is_mark(name) {
-            return Err(Errno::OPNOTSUPP);
-        }
         // What is not there is not worth a copy.
         self.get_xattr(inode, name)?;
-        let upper = copy_up::file(inode, Content::All)?;
-        let below = real::inode_of(&upper)?;
-        let _changes = below.lock.lock();
-        below.ops.remove_xattr(&below, name)
+        let upper = copy_up::file(inode, Content::Later)?;
+        real::remove_xattr(&real::inode_of(&upper)?, &self.overlay.name_in_layer(name))
     }
 }

@@ -3,6 +3,7 @@
 //! The caller of an overlay was checked against the overlay's files; what happens in the layers, happens in the name of who mounted it.
 
 use crate::errno::{Errno, Result};
+use crate::fs::inode::AttributeChange;
 use crate::fs::names::lock_directories;
 use crate::fs::open::{OpenHow, open_found};
 use crate::fs::walk::{self, Resolve};
@@ -102,6 +103,18 @@ pub fn xattr(inode: &Arc<Inode>, name: &[u8]) -> Result<Option<Vec<u8>>> {
 pub fn set_xattr(inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
     let _changes = inode.lock.lock();
     inode.ops.set_xattr(inode, name, value, flags)
+}
+
+/// Changes attributes.
+pub fn set_attributes(inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
+    let _changes = inode.lock.lock();
+    inode.ops.set_attributes(inode, change)
+}
+
+/// Removes an extended attribute.
+pub fn remove_xattr(inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
+    let _changes = inode.lock.lock();
+    inode.ops.remove_xattr(inode, name)
 }
 
 /// Opens a regular file or directory of a layer. What the caller may do was checked; the layers' access times are left alone.
