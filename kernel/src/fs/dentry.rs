@@ -1,7 +1,7 @@
 //! The dentry cache: names, and which inode each leads to.
 //!
 //! Who keeps what alive: a dentry holds its parent, a directory's `children` hold nothing. What nobody uses would so be forgotten at
-//! once; the [`RECENT`] ring keeps the last few thousand dentries that were made, positive and negative, and thereby bounds the
+//! once; the [`RECENT`] ring keeps the last [`RECENT_DENTRIES`] dentries that were made, positive and negative, and thereby bounds the
 //! cache. Filesystems that live in memory keep their names in their inodes, not here.
 
 use crate::errno::{Errno, Result};
@@ -14,8 +14,9 @@ use alloc::{
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hashbrown::HashMap;
 
-/// Dentries that the cache keeps though nobody uses them.
-const RECENT_DENTRIES: usize = 4096;
+/// Dentries that the cache keeps though nobody uses them: enough for who lists a directory of some ten thousand files and looks at each,
+/// at less than 1 KiB each.
+const RECENT_DENTRIES: usize = 16384;
 
 /// The last dentries that were made, each in the slot that its key gives.
 static RECENT: SpinLock<[Option<Arc<Dentry>>; RECENT_DENTRIES]> = SpinLock::new([const { None }; RECENT_DENTRIES]);
@@ -287,13 +288,15 @@ fn slot_of(key: u64) -> usize {
 /// Lets go of every dentry of `superblock` that only the cache kept: it shuts down, or its names are not to be trusted any more.
 pub fn forget_superblock(superblock: &Arc<SuperBlock>) {
     let is_its = |slot: &Option<Arc<Dentry>>| slot.as_ref().is_some_and(|kept| kept.superblock.as_ptr() == Arc::as_ptr(superblock));
-    let mut begin = 0;
-    while begin < RECENT_DENTRIES && superblock.kept_dentries.load(Ordering::Relaxed) != 0 {
+    // From the newest back: what is mounted for a moment has its dentries there.
+    let newest = NEXT_KEY.load(Ordering::Relaxed);
+    let mut age = 0;
+    while age < RECENT_DENTRIES as u64 && superblock.kept_dentries.load(Ordering::Relaxed) != 0 {
         let taken = {
             let mut recent = RECENT.lock();
-            let found = recent[begin..].iter().position(is_its).map_or(RECENT_DENTRIES, |offset| begin + offset);
-            begin = found + 1;
-            recent.get_mut(found).and_then(Option::take)
+            let found = (age..RECENT_DENTRIES as u64).find(|age| is_its(&recent[slot_of(newest.wrapping_sub(*age))]));
+            age = found.map_or(RECENT_DENTRIES as u64, |age| age + 1);
+            found.and_then(|age| recent[slot_of(newest.wrapping_sub(age))].take())
         };
         if let Some(dentry) = taken {
             dentry.count_out_of_recent();
@@ -305,7 +308,9 @@ pub fn forget_superblock(superblock: &Arc<SuperBlock>) {
 pub fn forget_unused() {
     for index in 0..RECENT_DENTRIES {
         let taken = RECENT.lock()[index].take();
-        drop(taken);
+        if let Some(dentry) = taken {
+            dentry.count_out_of_recent();
+        }
     }
 }
 
