@@ -4,6 +4,7 @@
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::sync::{Mutex, MutexGuard};
 
+use abi::namespace::become_user;
 use abi::user_namespace::in_user_namespace;
 use abi::world::{c, mkdir, open, read, touch, write};
 use abi::{Outcome, assert_errno, in_mount_namespace, spawn, syscall};
@@ -45,9 +46,7 @@ fn own_link(path: &str, uid: u32) {
 /// Runs `body` as a user without privileges.
 fn as_user(uid: u32, body: impl FnOnce()) {
     spawn(|| {
-        syscall!(SYS_setgroups, 0, 0usize).expect("setgroups");
-        syscall!(SYS_setresgid, uid, uid, uid).expect("setresgid");
-        syscall!(SYS_setresuid, uid, uid, uid).expect("setresuid");
+        become_user(uid);
         body();
     })
     .join();
