@@ -230,6 +230,8 @@ fn file_capabilities_of_a_user_namespace_are_those_of_its_root() {
         set_capabilities("foreign", &value(VERSION_3, NET_RAW, Some(4000))).expect("setxattr");
         let inside = value(VERSION_2 | EFFECTIVE, NET_RAW, None);
         as_user(1000, || {
+            // Who has changed its user owns its files in /proc only if it may be looked into.
+            syscall!(SYS_prctl, libc::PR_SET_DUMPABLE, 1).expect("prctl");
             in_user_namespace(
                 || (),
                 || {
