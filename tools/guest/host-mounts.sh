@@ -6,7 +6,7 @@ export PATH=/usr/bin:/usr/sbin
 # mounts TYPE FOLDER OPTIONS: unless something is mounted there already, by an init before us or by the kernel.
 mounts() {
     mkdir -p "$2"
-    mountpoint -q "$2" || mount -t "$1" -o "$3" "$1" "$2"
+    grep -qs " $2 " /proc/mounts || mount -t "$1" -o "$3" "$1" "$2"
 }
 
 mounts proc /proc nosuid,nodev,noexec

@@ -223,43 +223,31 @@ pub fn receive(id: i32, wanted: Wanted, most_bytes: usize, may_cut: bool, nonblo
 /// `IPC_STAT`, and `MSG_STAT`: the id, and what there is to know. `MSG_STAT_ANY` asks nobody (`unasked`).
 pub fn status(number: i32, by_place: bool, unasked: bool) -> Result<(i32, Status)> {
     let namespace = namespace();
-    let table = namespace.messages.lock();
-    let queue = if by_place { table.at(number)? } else { table.find(number)? };
-    drop(table);
-    let header = queue.header.lock().clone();
-    if !unasked {
-        header.check(&namespace, Access::Read)?;
-    }
-    Ok((header.id, queue.status()))
+    let found = namespace.messages.lock().look_at(&namespace, number, by_place, unasked);
+    found.map(|(id, queue)| (id, queue.status()))
 }
 
 /// `IPC_RMID`: who waits hears of it.
 pub fn remove(id: i32) -> Result<()> {
     let namespace = namespace();
-    let mut table = namespace.messages.lock();
-    let queue = table.find(id)?;
-    queue.header.lock().check_owner(&namespace)?;
-    let removed = table.remove(id);
-    drop(table);
+    let queue = namespace.messages.lock().take(&namespace, id)?;
     queue.state.lock().removed = true;
     queue.receivers.wake_all();
     queue.senders.wake_all();
-    drop(removed);
     Ok(())
 }
 
 /// `IPC_SET`: the longest that the queue may become, too.
 pub fn set(id: i32, change: Change, most_bytes: u64) -> Result<()> {
     let namespace = namespace();
-    let queue = namespace.messages.lock().find(id)?;
-    let mut header = queue.header.lock();
-    header.check_owner(&namespace)?;
     let privileged = current().credentials().capable_in(Capabilities::SYS_RESOURCE, &namespace.owner);
+    let table = namespace.messages.lock();
+    table.find(id)?.header.lock().check_owner(&namespace)?;
     if most_bytes > namespace.setting(Setting::Msgmnb) && !privileged {
         return Err(Errno::PERM);
     }
-    header.change(change)?;
-    drop(header);
+    let queue = table.change(&namespace, id, change)?;
+    drop(table);
     queue.state.lock().most_bytes = most_bytes;
     queue.senders.wake_all();
     Ok(())

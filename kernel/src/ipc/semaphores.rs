@@ -318,36 +318,23 @@ pub fn set_values(id: i32, values: &[u16]) -> Result<()> {
 /// `IPC_STAT`, and `SEM_STAT`: the id, and what there is to know. `SEM_STAT_ANY` asks nobody (`unasked`).
 pub fn status(number: i32, by_place: bool, unasked: bool) -> Result<(i32, Status)> {
     let namespace = namespace();
-    let table = namespace.semaphores.lock();
-    let set = if by_place { table.at(number)? } else { table.find(number)? };
-    drop(table);
-    let header = set.header.lock().clone();
-    if !unasked {
-        header.check(&namespace, Access::Read)?;
-    }
-    Ok((header.id, set.status()))
+    let found = namespace.semaphores.lock().look_at(&namespace, number, by_place, unasked);
+    found.map(|(id, set)| (id, set.status()))
 }
 
 /// `IPC_RMID`: who waits hears of it.
 pub fn remove(id: i32) -> Result<()> {
     let namespace = namespace();
-    let mut table = namespace.semaphores.lock();
-    let set = table.find(id)?;
-    set.header.lock().check_owner(&namespace)?;
-    let removed = table.remove(id);
-    drop(table);
+    let set = namespace.semaphores.lock().take(&namespace, id)?;
     set.state.lock().removed = true;
     set.changed.wake_all();
-    drop(removed);
     Ok(())
 }
 
 /// `IPC_SET`.
 pub fn set(id: i32, change: Change) -> Result<()> {
-    let (namespace, set) = find(id)?;
-    let mut header = set.header.lock();
-    header.check_owner(&namespace)?;
-    header.change(change)
+    let namespace = namespace();
+    namespace.semaphores.lock().change(&namespace, id, change).map(drop)
 }
 
 /// The end of a process, or of its stay in a namespace: what it did with `SEM_UNDO` is undone, as far as values allow.

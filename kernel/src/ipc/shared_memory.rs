@@ -241,14 +241,8 @@ pub fn detach(address: u64) -> Result<()> {
 /// `IPC_STAT`, and `SHM_STAT`: the id, and what there is to know. `SHM_STAT_ANY` asks nobody (`unasked`).
 pub fn status(number: i32, by_place: bool, unasked: bool) -> Result<(i32, Status)> {
     let namespace = namespace();
-    let table = namespace.shared_memory.lock();
-    let segment = if by_place { table.at(number)? } else { table.find(number)? };
-    drop(table);
-    let header = segment.header.lock().clone();
-    if !unasked {
-        header.check(&namespace, Access::Read)?;
-    }
-    Ok((header.id, segment.status()))
+    let found = namespace.shared_memory.lock().look_at(&namespace, number, by_place, unasked);
+    found.map(|(id, segment)| (id, segment.status()))
 }
 
 /// `IPC_RMID`: now, or with the last attachment.
@@ -272,10 +266,7 @@ pub fn remove(id: i32) -> Result<()> {
 /// `IPC_SET`.
 pub fn set(id: i32, change: Change) -> Result<()> {
     let namespace = namespace();
-    let segment = namespace.shared_memory.lock().find(id)?;
-    let mut header = segment.header.lock();
-    header.check_owner(&namespace)?;
-    header.change(change)
+    namespace.shared_memory.lock().change(&namespace, id, change).map(drop)
 }
 
 /// `SHM_LOCK` and `SHM_UNLOCK`. Nothing is ever swapped out here, so that the mark is all there is to it.

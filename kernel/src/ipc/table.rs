@@ -233,9 +233,15 @@ impl<T: Object> Table<T> {
         if object.header().lock().id == id { Ok(object.clone()) } else { Err(Errno::INVAL) }
     }
 
-    /// The object at a place (`…_STAT`).
-    pub fn at(&self, place: i32) -> Result<Arc<T>> {
-        u32::try_from(place).ok().and_then(|place| self.objects.get(&(place % PLACES))).cloned().ok_or(Errno::INVAL)
+    /// `IPC_STAT` by id, or `…_STAT` by place: the object and its id. `…_STAT_ANY` asks nobody (`unasked`).
+    pub fn look_at(&self, namespace: &IpcNamespace, number: i32, by_place: bool, unasked: bool) -> Result<(i32, Arc<T>)> {
+        let at = |place: u32| self.objects.get(&(place % PLACES)).cloned();
+        let object = if by_place { u32::try_from(number).ok().and_then(at).ok_or(Errno::INVAL)? } else { self.find(number)? };
+        let header = object.header().lock().clone();
+        if !unasked {
+            header.check(namespace, Access::Read)?;
+        }
+        Ok((header.id, object))
     }
 
     /// The last place that is used, 0 if none is.
@@ -251,6 +257,24 @@ impl<T: Object> Table<T> {
     /// All of them by place.
     pub fn all(&self) -> impl Iterator<Item = &Arc<T>> {
         self.objects.values()
+    }
+
+    /// `IPC_RMID`: the object, which is found no more.
+    pub fn take(&mut self, namespace: &IpcNamespace, id: i32) -> Result<Arc<T>> {
+        let object = self.find(id)?;
+        object.header().lock().check_owner(namespace)?;
+        self.remove(id);
+        Ok(object)
+    }
+
+    /// `IPC_SET`: gives the object another owner and other permissions.
+    pub fn change(&self, namespace: &IpcNamespace, id: i32, change: Change) -> Result<Arc<T>> {
+        let object = self.find(id)?;
+        let mut header = object.header().lock();
+        header.check_owner(namespace)?;
+        header.change(change)?;
+        drop(header);
+        Ok(object)
     }
 
     /// Takes one out. To be dropped without the table's lock.

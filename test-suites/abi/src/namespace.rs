@@ -19,6 +19,23 @@ pub fn setns(file: impl Argument, kind: i32) -> Outcome {
     syscall!(SYS_setns, file, kind)
 }
 
+/// Runs `body` in a process with an ipc namespace of its own.
+#[track_caller]
+pub fn in_ipc_namespace(body: impl FnOnce()) {
+    crate::in_child(|| {
+        unshare(libc::CLONE_NEWIPC).expect("an ipc namespace");
+        body();
+    });
+}
+
+/// Makes the process one of a user without privileges, with that group alone.
+#[track_caller]
+pub fn become_user(id: u32) {
+    syscall!(SYS_setgroups, 0, 0usize).expect("setgroups");
+    syscall!(SYS_setresgid, id, id, id).expect("setresgid");
+    syscall!(SYS_setresuid, id, id, id).expect("setresuid");
+}
+
 /// Forks a process that runs `body` as the init of a new pid namespace. The caller's further children go there, too.
 #[track_caller]
 pub fn spawn_init(body: impl FnOnce()) -> Child {

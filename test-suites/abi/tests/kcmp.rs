@@ -47,7 +47,7 @@ fn kcmp_threads_share_and_forked_processes_do_not() {
             }
         });
         thread.join().expect("a thread");
-        let child = spawn(|| drop(syscall!(SYS_pause)));
+        let child = spawn(|| _ = syscall!(SYS_pause));
         wait_until_asleep(child.pid());
         for (kind, what) in &SHARED[..4] {
             assert_ne!(kcmp(own(), child.pid(), *kind, 0, 0), Ok(0), "{what}");

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use abi::child::{wait_until, wait_until_asleep};
-use abi::namespace::unshare;
+use abi::namespace::{become_user, in_ipc_namespace, unshare};
 use abi::world::{exists, mount, names, read, write};
-use abi::{Outcome, assert_errno, in_child, in_mount_namespace, shared_words, signal, spawn, syscall};
+use abi::{Outcome, assert_errno, in_mount_namespace, shared_words, signal, spawn, syscall};
 use libc::{O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, SIGUSR1};
 
 /// `struct mq_attr`: flags, messages, bytes of a message, messages there are; four reserved.
@@ -81,23 +81,9 @@ fn ready(queue: &OwnedFd) -> i16 {
     poll.revents
 }
 
-/// Runs `body` in a process with an ipc namespace of its own.
-fn with_queues(body: impl FnOnce()) {
-    in_child(|| {
-        unshare(libc::CLONE_NEWIPC).expect("an ipc namespace");
-        body();
-    });
-}
-
-fn become_user(id: u32) {
-    syscall!(SYS_setresgid, id, id, id).expect("setresgid");
-    syscall!(SYS_setgroups, 0, 0usize).expect("setgroups");
-    syscall!(SYS_setresuid, id, id, id).expect("setresuid");
-}
-
 #[test]
 fn mq_messages_come_by_priority_and_then_by_age() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 8);
         for (text, priority) in [("a", 1), ("b", 7), ("c", 1), ("", 7), ("e", 32767)] {
             send(&queue, text, priority).expect("mq_timedsend");
@@ -110,7 +96,7 @@ fn mq_messages_come_by_priority_and_then_by_age() {
 
 #[test]
 fn mq_names_flags_and_sizes_are_checked() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         for (name, errno) in [("", libc::ENOENT), ("a/b", libc::EACCES), ("/a", libc::EACCES), (".", libc::EACCES), ("..", libc::EACCES)] {
             assert_eq!(open(name, O_RDWR | O_CREAT, 0o600, None).map(drop), Err(abi::Errno(errno)), "{name:?}");
         }
@@ -133,7 +119,7 @@ fn mq_names_flags_and_sizes_are_checked() {
 
 #[test]
 fn mq_what_is_too_long_or_not_open_for_it_is_refused() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 2);
         assert_errno!(send(&queue, "seventeen letters", 0), EMSGSIZE);
         assert_errno!(send(&queue, "a", 32768), EINVAL);
@@ -153,7 +139,7 @@ fn mq_what_is_too_long_or_not_open_for_it_is_refused() {
 
 #[test]
 fn mq_full_and_empty_queues_block_unless_told_otherwise() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 1);
         set_flags(&queue, O_NONBLOCK).expect("mq_getsetattr");
         assert_errno!(set_flags(&queue, O_NONBLOCK | 1), EINVAL);
@@ -179,7 +165,7 @@ fn mq_full_and_empty_queues_block_unless_told_otherwise() {
 
 #[test]
 fn mq_waits_end_at_a_point_of_the_clock() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 1);
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         syscall!(SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut now).expect("clock_gettime");
@@ -200,7 +186,7 @@ fn mq_waits_end_at_a_point_of_the_clock() {
 
 #[test]
 fn mq_a_signal_interrupts_a_wait() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 1);
         let receiver = spawn(|| {
             signal::catch(SIGUSR1, 0);
@@ -217,7 +203,7 @@ fn mq_a_signal_interrupts_a_wait() {
 
 #[test]
 fn mq_poll_tells_what_would_not_block() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 2);
         assert_eq!(ready(&queue), libc::POLLOUT);
         send(&queue, "a", 0).expect("mq_timedsend");
@@ -233,7 +219,7 @@ fn mq_poll_tells_what_would_not_block() {
 
 #[test]
 fn mq_a_signal_tells_of_the_first_message_once() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 4);
         signal::catch(SIGUSR1, libc::SA_SIGINFO);
         notify(&queue, Some((1234, SIGUSR1, libc::SIGEV_SIGNAL))).expect("mq_notify");
@@ -264,7 +250,7 @@ fn mq_a_signal_tells_of_the_first_message_once() {
 
 #[test]
 fn mq_who_waits_gets_the_message_before_who_is_notified() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 4);
         signal::catch(SIGUSR1, libc::SA_SIGINFO);
         notify(&queue, Some((1, SIGUSR1, libc::SIGEV_SIGNAL))).expect("mq_notify");
@@ -280,7 +266,7 @@ fn mq_who_waits_gets_the_message_before_who_is_notified() {
 
 #[test]
 fn mq_notifications_are_taken_back_and_end_with_the_descriptor() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 4);
         for wrong in [(1, 65, libc::SIGEV_SIGNAL), (1, SIGUSR1, 77)] {
             assert_errno!(notify(&queue, Some(wrong)), EINVAL);
@@ -298,7 +284,7 @@ fn mq_notifications_are_taken_back_and_end_with_the_descriptor() {
 /// What a library does for `SIGEV_THREAD`: a cookie is sent to a netlink socket, where a thread waits for it.
 #[test]
 fn mq_a_cookie_is_sent_to_a_socket() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 4);
         let socket = syscall!(SYS_socket, libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0).expect("socket") as i32;
         let cookie = [7u8; 32];
@@ -351,7 +337,7 @@ fn mq_queues_are_files_of_their_namespace() {
 
 #[test]
 fn mq_permissions_are_those_of_files() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         syscall!(SYS_umask, 0).expect("umask");
         drop(open("mine", O_RDWR | O_CREAT, 0o600, None).expect("mq_open"));
         drop(open("readable", O_RDWR | O_CREAT, 0o644, None).expect("mq_open"));
@@ -368,7 +354,7 @@ fn mq_permissions_are_those_of_files() {
 
 #[test]
 fn mq_limits_are_those_of_namespace_and_user() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let folder = "/proc/sys/fs/mqueue";
         assert_eq!(read(&format!("{folder}/msg_max")), "10\n");
         write(&format!("{folder}/queues_max"), "3");
@@ -397,7 +383,7 @@ fn mq_limits_are_those_of_namespace_and_user() {
 
 #[test]
 fn mq_many_senders_and_receivers_lose_nothing() {
-    with_queues(|| {
+    in_ipc_namespace(|| {
         let queue = make("q", 3);
         let words = shared_words();
         let senders: Vec<_> = (0..3u32).map(|number| spawn(move || (0..40).for_each(|_| send_number(number + 1)))).collect();

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use abi::child::wait_until_asleep;
 use abi::memory::PAGE;
-use abi::namespace::unshare;
+use abi::namespace::{become_user, in_ipc_namespace, unshare};
 use abi::world::{read, write};
-use abi::{Outcome, assert_errno, in_child, signal, spawn, syscall};
+use abi::{Outcome, assert_errno, signal, spawn, syscall};
 use libc::{IPC_CREAT, IPC_EXCL, IPC_NOWAIT, IPC_PRIVATE, IPC_RMID, IPC_SET, IPC_STAT, SEM_UNDO, SIGUSR1};
 
 const SHM_RDONLY: i32 = 0o10000;
@@ -29,20 +29,6 @@ type Status = [u32; 32];
 
 fn word(status: &Status, offset: usize) -> u64 {
     u64::from(status[offset / 4]) | u64::from(status[offset / 4 + 1]) << 32
-}
-
-/// Runs `body` in a process with an ipc namespace of its own.
-fn with_namespace(body: impl FnOnce()) {
-    in_child(|| {
-        unshare(libc::CLONE_NEWIPC).expect("an ipc namespace");
-        body();
-    });
-}
-
-fn become_user(id: u32) {
-    syscall!(SYS_setresgid, id, id, id).expect("setresgid");
-    syscall!(SYS_setgroups, 0, 0usize).expect("setgroups");
-    syscall!(SYS_setresuid, id, id, id).expect("setresuid");
 }
 
 fn shmget(key: i32, size: usize, flags: i32) -> Outcome<i32> {
@@ -126,7 +112,7 @@ fn message(kind: i64, text: &str) -> Outcome<(i64, String)> {
 
 #[test]
 fn sysv_keys_find_what_is_there() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         assert_errno!(shmget(7, 100, 0o600), ENOENT);
         let id = shmget(7, 100, IPC_CREAT | 0o600).expect("shmget");
         assert_eq!(shmget(7, 100, 0), Ok(id));
@@ -147,7 +133,7 @@ fn sysv_keys_find_what_is_there() {
 
 #[test]
 fn sysv_ids_are_not_used_again_soon() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let first = msgget(IPC_PRIVATE, 0o600).expect("msgget");
         syscall!(SYS_msgctl, first, IPC_RMID, 0usize).expect("IPC_RMID");
         let second = msgget(IPC_PRIVATE, 0o600).expect("msgget");
@@ -159,7 +145,7 @@ fn sysv_ids_are_not_used_again_soon() {
 
 #[test]
 fn sysv_permissions_are_those_of_owner_group_and_others() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let mine = shmget(1, 100, IPC_CREAT | 0o600).expect("shmget");
         let readable = shmget(2, 100, IPC_CREAT | 0o644).expect("shmget");
         let queue = msgget(3, IPC_CREAT | 0o622).expect("msgget");
@@ -195,7 +181,7 @@ fn sysv_permissions_are_those_of_owner_group_and_others() {
 
 #[test]
 fn shm_is_seen_by_all_who_attach_it() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = shmget(IPC_PRIVATE, 3 * PAGE + 1, 0o600).expect("shmget");
         let address = shmat(id, 0, 0).expect("shmat");
         at(address).store(7, SeqCst);
@@ -217,7 +203,7 @@ fn shm_is_seen_by_all_who_attach_it() {
 
 #[test]
 fn shm_counts_attachments_over_fork_exec_and_detach() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = shmget(IPC_PRIVATE, PAGE, 0o600).expect("shmget");
         assert_eq!(attachments(id), 0);
         let [first, second] = [shmat(id, 0, 0).expect("shmat"), shmat(id, 0, SHM_RDONLY).expect("shmat")];
@@ -241,7 +227,7 @@ fn shm_counts_attachments_over_fork_exec_and_detach() {
 
 #[test]
 fn shm_goes_with_its_last_attachment_once_it_is_removed() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = shmget(5, PAGE, IPC_CREAT | 0o600).expect("shmget");
         let address = shmat(id, 0, 0).expect("shmat");
         shm_remove(id).expect("IPC_RMID");
@@ -270,7 +256,7 @@ fn shm_goes_with_its_last_attachment_once_it_is_removed() {
 
 #[test]
 fn shm_addresses_are_rounded_and_taken_only_when_asked() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = shmget(IPC_PRIVATE, 2 * PAGE, 0o600).expect("shmget");
         let address = shmat(id, 0, 0).expect("shmat");
         shmdt(address).expect("shmdt");
@@ -290,7 +276,7 @@ fn shm_addresses_are_rounded_and_taken_only_when_asked() {
 
 #[test]
 fn shm_read_only_attachments_cannot_be_written() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = shmget(IPC_PRIVATE, PAGE, 0o600).expect("shmget");
         let address = shmat(id, 0, SHM_RDONLY).expect("shmat");
         let writer = spawn(|| at(address).store(1, SeqCst));
@@ -301,7 +287,7 @@ fn shm_read_only_attachments_cannot_be_written() {
 
 #[test]
 fn shm_is_named_in_maps_and_listed_in_proc() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = shmget(0x1234, 2 * PAGE, IPC_CREAT | 0o640).expect("shmget");
         let address = shmat(id, 0, 0).expect("shmat");
         let maps = read("/proc/self/maps");
@@ -318,7 +304,7 @@ fn shm_is_named_in_maps_and_listed_in_proc() {
 
 #[test]
 fn shm_limits_hold() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         write("/proc/sys/kernel/shmmax", "8192");
         assert_errno!(shmget(1, 8193, IPC_CREAT | 0o600), EINVAL);
         write("/proc/sys/kernel/shmall", "3");
@@ -336,7 +322,7 @@ fn shm_limits_hold() {
 
 #[test]
 fn sem_operations_happen_together_or_not_at_all() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = semaphores(&[3, 0, 5]);
         semop(id, &[(0, -2, 0), (1, 4, 0), (2, 0x10, 0)]).expect("semop");
         assert_eq!(values(id), [1, 4, 21]);
@@ -356,7 +342,7 @@ fn sem_operations_happen_together_or_not_at_all() {
 
 #[test]
 fn sem_values_are_read_and_set() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         assert_errno!(semget(1, 0, IPC_CREAT | 0o600), EINVAL);
         assert_errno!(semget(1, 32001, IPC_CREAT | 0o600), EINVAL);
         let id = semget(1, 2, IPC_CREAT | 0o600).expect("semget");
@@ -387,7 +373,7 @@ fn drop_count(outcome: Outcome) {
 
 #[test]
 fn sem_waiters_are_counted_and_go_on() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = semaphores(&[0, 1]);
         let grows = spawn(|| drop_count(semop(id, &[(0, -2, 0)])));
         let zero = spawn(|| drop_count(semop(id, &[(1, 0, 0)])));
@@ -407,7 +393,7 @@ fn sem_waiters_are_counted_and_go_on() {
 
 #[test]
 fn sem_waits_end_by_time_signal_and_removal() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = semaphores(&[0]);
         let started = Instant::now();
         let timeout = libc::timespec { tv_sec: 0, tv_nsec: 150_000_000 };
@@ -433,7 +419,7 @@ fn sem_waits_end_by_time_signal_and_removal() {
 
 #[test]
 fn sem_undo_happens_at_the_end_of_a_process() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = semaphores(&[5, 0]);
         spawn(|| {
             semop(id, &[(0, -4, SEM_UNDO), (1, 3, SEM_UNDO)]).expect("semop");
@@ -458,7 +444,7 @@ fn sem_undo_happens_at_the_end_of_a_process() {
 
 #[test]
 fn sem_undo_wakes_who_waits() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = semaphores(&[1]);
         let holder = spawn(|| {
             semop(id, &[(0, -1, SEM_UNDO)]).expect("semop");
@@ -475,7 +461,7 @@ fn sem_undo_wakes_who_waits() {
 
 #[test]
 fn msg_types_choose_what_is_received() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = msgget(IPC_PRIVATE, 0o600).expect("msgget");
         for (kind, text) in [(5, "a"), (3, "b"), (5, "c"), (9, "d"), (3, "e"), (4, "")] {
             msgsnd(id, kind, text, 0).expect("msgsnd");
@@ -495,7 +481,7 @@ fn msg_types_choose_what_is_received() {
 
 #[test]
 fn msg_lengths_are_checked() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = msgget(IPC_PRIVATE, 0o600).expect("msgget");
         for (kind, len) in [(0, 1), (-1, 1), (1, 8193)] {
             assert_errno!(msgsnd(id, kind, &"x".repeat(len), 0), EINVAL);
@@ -510,7 +496,7 @@ fn msg_lengths_are_checked() {
 
 #[test]
 fn msg_full_and_empty_queues_block() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = msgget(IPC_PRIVATE, 0o600).expect("msgget");
         let mut status = Status::default();
         syscall!(SYS_msgctl, id, IPC_STAT, &raw mut status).expect("IPC_STAT");
@@ -538,7 +524,7 @@ fn msg_full_and_empty_queues_block() {
 
 #[test]
 fn msg_waits_end_by_signal_and_removal() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let id = msgget(IPC_PRIVATE, 0o600).expect("msgget");
         let interrupted = spawn(|| {
             signal::catch(SIGUSR1, libc::SA_RESTART);
@@ -556,7 +542,7 @@ fn msg_waits_end_by_signal_and_removal() {
 
 #[test]
 fn sysv_tables_of_queues_and_semaphores() {
-    with_namespace(|| {
+    in_ipc_namespace(|| {
         let queue = msgget(0x11, IPC_CREAT | 0o620).expect("msgget");
         msgsnd(queue, 1, "abc", 0).expect("msgsnd");
         let set = semget(0x22, 3, IPC_CREAT | 0o604).expect("semget");
