@@ -132,7 +132,7 @@ fn fill(node: &Node, from: &Arc<Inode>, to: &Path, attributes: &Attributes, cont
     let copy = real::inode_of(to.dentry())?;
     copy_xattrs(overlay, from, &copy)?;
     // Of a file with several names each copy is a file of its own.
-    if from.file_type == FileType::Directory || attributes.links == 1 {
+    if from.file_type == FileType::Directory || attributes.links == 1 || overlay.needs_index(from)? {
         overlay.remember_origin(&copy, from);
     }
     let is_regular = from.file_type == FileType::Regular;
@@ -206,13 +206,24 @@ fn copy_named(overlay: &Overlay, parent: &Arc<Dentry>, name: &[u8], inode: &Arc<
     let before = directory.ops.attributes(&directory)?;
     let work = overlay.upper()?.work.clone();
     overlay.make_impure(parent, &copy)?;
-    if let Err(error) = real::rename(work.dentry(), &copy, parent, name, 0) {
+    let from = Node::of(inode)?.real_inode()?;
+    let is_indexed = overlay.needs_index(&from)?;
+    let is_directory = inode.file_type == FileType::Directory;
+    let placed = if is_indexed && !is_directory {
+        overlay.place_indexed(&from, &copy, parent, name)
+    } else {
+        real::rename(work.dentry(), &copy, parent, name, 0).map(|()| copy.clone())
+    };
+    let placed = placed.inspect_err(|_| {
+        // The first error is the one to tell.
         let _ = real::remove(work.dentry(), &copy);
-        return Err(error);
+    })?;
+    if is_indexed && is_directory {
+        overlay.index_directory(&from, &placed)?;
     }
     real::set_attributes(&directory, &times_of(&before))?;
-    Node::of(inode)?.came_up(inode, copy.clone(), waits)?;
-    Ok(copy)
+    Node::of(inode)?.came_up(inode, placed.clone(), (waits, is_indexed))?;
+    Ok(placed)
 }
 
 impl Overlay {
