@@ -31,6 +31,8 @@ impl Overlay {
     /// Settles whether there is an index: it takes handles of all layers, and marks. The upper layer is told which lower one it belongs
     /// to, and the index which upper one: `ESTALE` if they belong to others.
     pub fn settle_index(&mut self) -> Result<()> {
+        // Without an upper layer nothing comes up.
+        self.options.index &= self.layers.upper.is_some();
         let has_handles = |path: &Path| path.inode().is_some_and(|inode| inode.superblock.ops.encode_handle(&inode).is_some());
         let layers = &self.layers;
         let upper_has = layers.upper.as_ref().is_none_or(|upper| upper.index.is_some() && has_handles(&upper.root) && self.can_mark());
@@ -169,7 +171,8 @@ pub fn before_names_change(target: &Arc<Inode>) -> Result<Option<u32>> {
     let overlay = &node.overlay;
     let real = node.real();
     let Some(lower) = real.lowers.first().filter(|_| target.file_type != FileType::Directory) else { return Ok(None) };
-    if !real.is_indexed && !(real.upper.is_none() && overlay.needs_index(&real::inode_of(&lower.dentry)?)?) {
+    let comes_up = real.upper.is_none() && overlay.needs_index(&real::inode_of(&lower.dentry)?)?;
+    if !real.is_indexed && !comes_up {
         return Ok(None);
     }
     let upper = super::copy_up::file(target, super::copy_up::Content::Later)?;

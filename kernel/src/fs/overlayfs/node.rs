@@ -8,7 +8,7 @@ use super::{Overlay, real};
 use crate::errno::{Errno, Result};
 use crate::fs::inode::AttributeChange;
 use crate::fs::permission::{self, Access};
-use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
+use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, attributes, pipe};
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
@@ -317,6 +317,10 @@ impl InodeOps for Node {
         let upper = copy_up::file(inode, content)?;
         let below = real::inode_of(&upper)?;
         real::set_attributes(&below, change)?;
+        if change.size_bytes.is_some() || change.uid.is_some() || change.gid.is_some() {
+            let _changes = below.lock.lock();
+            attributes::drop_file_capabilities(&below)?;
+        }
         if let Some(size) = change.size_bytes {
             // Mappings were made of this inode's file: what lies behind its end goes out of programs.
             let first_gone = size.div_ceil(PAGE_SIZE_BYTES as u64);
