@@ -55,8 +55,17 @@ pub fn before_write(file: &OpenFile) -> Result<()> {
     if let Some(mode) = mode_after_write(&file.inode, &crate::task::current().credentials())? {
         file.inode.ops.set_attributes(&file.inode, &AttributeChange { mode: Some(mode), ..AttributeChange::default() })?;
     }
+    drop_file_capabilities(&file.inode)?;
     note_modified(&file.inode);
     Ok(())
+}
+
+/// A file that is written, cut or given away loses its capabilities, whoever does it (`capabilities(7)`). The caller holds its lock.
+/// For files whose attributes lie in memory; others see to it themselves.
+pub fn drop_file_capabilities(inode: &Arc<Inode>) -> Result<()> {
+    const NAME: &[u8] = b"security.capability";
+    let is_kept_here = inode.file_type == FileType::Regular && inode.superblock.ops.is_immediate();
+    if is_kept_here && inode.ops.get_xattr(inode, NAME).is_ok() { inode.ops.remove_xattr(inode, NAME) } else { Ok(()) }
 }
 
 /// The mode without the set-id bits that a write takes away; `None` if it stays. A writer with `CAP_FSETID` keeps them.
@@ -88,6 +97,9 @@ fn change_held(
     let mut change = decide(&attributes, &credentials, inode)?;
     change.changed = Some(clock::realtime_ns());
     inode.ops.set_attributes(inode, &change)?;
+    if change.size_bytes.is_some() || change.uid.is_some() || change.gid.is_some() {
+        drop_file_capabilities(inode)?;
+    }
     inotify::file_event(dentry, inode, event_of(&change));
     Ok(())
 }

@@ -209,6 +209,23 @@ fn names_of_one_file_stay_both_when_renamed_onto_each_other() {
 }
 
 #[test]
+fn of_several_names_the_one_that_was_meant_moves() {
+    in_world(|| {
+        mkdir("lower/d");
+        mounted("");
+        write("m/a", "x");
+        ["m/b", "m/c"].iter().for_each(|path| fs::hard_link("m/a", path).expect("link"));
+        assert_eq!(read("m/a"), "x");
+        rename("m/b", "m/d/b", 0).expect("rename");
+        rename("m/c", "m/e", 0).expect("rename");
+        assert_eq!(names("m"), ["a", "d", "e"]);
+        assert_eq!((names("upper"), names("upper/d")), (names("m"), vec!["b".to_owned()]));
+        write("m/d/b", "changed");
+        assert_eq!((read("m/a"), read("m/e")), ("changed".to_owned(), "changed".to_owned()));
+    });
+}
+
+#[test]
 fn open_files_follow_their_rename() {
     in_world(|| {
         mkdir("lower/d");

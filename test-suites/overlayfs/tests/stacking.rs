@@ -237,3 +237,25 @@ fn with_user_attributes_trusted_ones_mean_nothing() {
         assert!(!shown_options().contains("userxattr"));
     });
 }
+
+#[test]
+fn a_file_system_of_a_program_can_be_a_lower_layer() {
+    in_world(|| {
+        mkdir("o");
+        let server = fuse::Fs::with(|tree| {
+            tree.file("a", b"hello");
+            tree.file("b", b"other");
+        });
+        server.ready();
+        mount("overlay", "o", "overlay", 0, "lowerdir=/tmp/m,upperdir=upper,workdir=work").expect("mount");
+        assert_eq!(names("o"), ["a", "b"]);
+        assert_eq!(read("o/a"), "hello");
+        write("o/a", "changed");
+        fs::remove_file("o/b").expect("unlink");
+        assert_eq!((names("o"), read("o/a"), read("upper/a")), (vec!["a".to_owned()], "changed".into(), "changed".into()));
+        assert!(is_whiteout("upper/b"));
+        assert_eq!(read("/tmp/m/a"), "hello");
+        umount("o", 0).expect("umount");
+        server.unmount();
+    });
+}

@@ -5,7 +5,7 @@ use super::marks::Mark;
 use super::node::{Lower, Node, Real};
 use super::options::Redirects;
 use super::work::remove_all;
-use super::{Overlay, real};
+use super::{Overlay, index, real};
 use crate::errno::{Errno, Result};
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileType, Inode, walk};
@@ -41,8 +41,8 @@ impl Place<'_> {
     }
 }
 
-/// What the upper layer has under a name: a dentry, negative if nothing, and whether it is a whiteout.
-fn at(upper: &Arc<Dentry>, name: &[u8]) -> Result<(Arc<Dentry>, bool)> {
+/// What a directory of the upper layer has under a name: a dentry, negative if nothing, and whether it is a whiteout.
+pub fn at(upper: &Arc<Dentry>, name: &[u8]) -> Result<(Arc<Dentry>, bool)> {
     let dentry = walk::look_up(upper, name)?;
     let is_whiteout = dentry.inode().is_some_and(|inode| real::is_whiteout(&inode));
     Ok((dentry, is_whiteout))
@@ -109,6 +109,7 @@ pub fn make(place: Place, new: &New, attributes: Attributes) -> Result<Arc<Inode
 
 /// Gives a file another name.
 pub fn link(place: Place, target: &Arc<Inode>) -> Result<()> {
+    let links = index::before_names_change(target)?;
     let file = copy_up::file(target, Content::Later)?;
     let inode = real::inode_of(&file)?;
     let overlay = &place.node()?.overlay;
@@ -127,8 +128,9 @@ pub fn link(place: Place, target: &Arc<Inode>) -> Result<()> {
     }
     if file.is_unhashed() {
         // It had no name until now (`O_TMPFILE`): this is where it is.
-        Node::of(target)?.came_up(target, walk::look_up(&upper, place.name)?, false)?;
+        Node::of(target)?.came_up(target, walk::look_up(&upper, place.name)?, (false, false))?;
     }
+    index::after_names_change(target, links, 1)?;
     refresh(target)
 }
 
@@ -139,6 +141,7 @@ pub fn remove(place: Place, target: &Arc<Inode>) -> Result<()> {
     if target.file_type == FileType::Directory {
         require_removable(target)?;
     }
+    let links = index::before_names_change(target)?;
     let upper = place.upper()?;
     if place.is_in_lower()? {
         overlay.white_out(&upper, place.name)?;
@@ -148,6 +151,7 @@ pub fn remove(place: Place, target: &Arc<Inode>) -> Result<()> {
         // A directory may hold whiteouts of what is not below it any more.
         remove_all(&root.at(there), &root.at(upper), &overlay.mounter)?;
     }
+    index::after_names_change(target, links, -1)?;
     refresh(target)
 }
 
@@ -186,13 +190,17 @@ pub fn rename(old: Place, moved: &Arc<Inode>, new: Place, victim: Option<&Arc<In
     if let Some(victim) = victim.filter(|_| exchanges) {
         copy_up::file(victim, Content::Later)?;
     }
+    let replaced = victim.filter(|_| !exchanges);
+    let links = replaced.map_or(Ok(None), index::before_names_change)?;
     let (from, to) = (old.upper()?, new.upper()?);
+    // Of several names in the upper layer, this one.
+    let file = overlay.upper_name(&file, &from, old.name)?;
     let old_shows = old.is_in_lower()?;
     prepare(overlay, moved, (old, new), &file)?;
     overlay.make_impure(&to, &file)?;
     if exchanges {
         let other = victim.ok_or(Errno::NOENT)?;
-        let other_file = copy_up::file(other, Content::Later)?;
+        let other_file = overlay.upper_name(&copy_up::file(other, Content::Later)?, &to, new.name)?;
         prepare(overlay, other, (new, old), &other_file)?;
         overlay.make_impure(&from, &other_file)?;
         return real::rename(&from, &file, &to, new.name, sys::RENAME_EXCHANGE);
@@ -212,6 +220,9 @@ pub fn rename(old: Place, moved: &Arc<Inode>, new: Place, victim: Option<&Arc<In
         remove_all(&work.at(there), &work, &overlay.mounter)?;
     } else {
         move_away(&from, &file, &to, new.name, old_shows)?;
+    }
+    if let Some(replaced) = replaced {
+        index::after_names_change(replaced, links, -1)?;
     }
     victim.map_or(Ok(()), refresh)
 }

@@ -16,6 +16,8 @@ use real::New;
 
 /// How much is copied at a time.
 const CHUNK_BYTES: usize = 64 << 10;
+/// What a write takes away.
+const CAPABILITY: &[u8] = b"security.capability";
 
 /// What comes along with the attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub fn file(inode: &Arc<Inode>, content: Content) -> Result<Arc<Dentry>> {
     let node = Node::of(inode)?;
     let is_there = |node: &Node| node.upper().filter(|_| content == Content::Later || !node.real().lacks_content);
     if let Some(upper) = is_there(node) {
+        name_indexed(inode, &upper)?;
         return Ok(upper);
     }
     let overlay = &node.overlay;
@@ -67,11 +70,28 @@ pub fn file(inode: &Arc<Inode>, content: Content) -> Result<Arc<Dentry>> {
     Ok(parent)
 }
 
-/// Brings the content of a file whose attributes came up before. Its times stay as they were.
+/// A file that came up by another name gets the one that it is changed by in the upper layer, too.
+fn name_indexed(inode: &Arc<Inode>, upper: &Arc<Dentry>) -> Result<()> {
+    let node = Node::of(inode)?;
+    if inode.file_type == FileType::Directory || !node.real().is_indexed {
+        return Ok(());
+    }
+    let Some(alias) = node.alias(inode).filter(|alias| !alias.is_unlinked()) else { return Ok(()) };
+    let parent = directory(&real::inode_of(&*alias.parent().ok_or(Errno::STALE)?)?)?;
+    let _copying = node.overlay.copying.lock();
+    match node.overlay.upper_name(upper, &parent, &alias.name()) {
+        // Somebody renamed or removed it meanwhile.
+        Err(Errno::EXIST) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// Brings the content of a file whose attributes came up before.
 fn bring_content(node: &Node, upper: &Arc<Dentry>, content: Content) -> Result<()> {
     let overlay = &node.overlay;
     let inode = real::inode_of(upper)?;
     let before = inode.ops.attributes(&inode)?;
+    let capability = real::xattr(&inode, CAPABILITY)?;
     if content == Content::All {
         let source = real::open(node.content_place()?, OpenFlags::empty(), &overlay.mounter)?;
         let target = real::open(overlay.upper()?.root.at(upper.clone()), OpenFlags::WRONLY, &overlay.mounter)?;
@@ -80,6 +100,8 @@ fn bring_content(node: &Node, upper: &Arc<Dentry>, content: Content) -> Result<(
         let emptied = AttributeChange { size_bytes: Some(0), ..AttributeChange::default() };
         real::set_attributes(&inode, &emptied)?;
     }
+    // Copying is no writing: capabilities stay, and so do the times.
+    capability.map_or(Ok(()), |value| real::set_xattr(&inode, CAPABILITY, &value, 0))?;
     real::set_attributes(&inode, &times_of(&before))?;
     overlay.remove_mark(&inode, Mark::Metacopy)?;
     node.content_came_up();
@@ -130,9 +152,8 @@ fn copy_to_work(overlay: &Overlay, inode: &Arc<Inode>, content: Content) -> Resu
 fn fill(node: &Node, from: &Arc<Inode>, to: &Path, attributes: &Attributes, content: Content) -> Result<()> {
     let overlay = &node.overlay;
     let copy = real::inode_of(to.dentry())?;
-    copy_xattrs(overlay, from, &copy)?;
     // Of a file with several names each copy is a file of its own.
-    if from.file_type == FileType::Directory || attributes.links == 1 {
+    if from.file_type == FileType::Directory || attributes.links == 1 || overlay.needs_index(from)? {
         overlay.remember_origin(&copy, from);
     }
     let is_regular = from.file_type == FileType::Regular;
@@ -147,6 +168,8 @@ fn fill(node: &Node, from: &Arc<Inode>, to: &Path, attributes: &Attributes, cont
         // What ends with a hole has its length only so.
         real::set_attributes(&copy, &AttributeChange { size_bytes: Some(attributes.size_bytes), ..AttributeChange::default() })?;
     }
+    // Not before: writing takes capabilities away.
+    copy_xattrs(overlay, from, &copy)?;
     let change = AttributeChange {
         mode: (from.file_type != FileType::Symlink).then_some(attributes.mode),
         uid: Some(attributes.uid),
@@ -206,13 +229,24 @@ fn copy_named(overlay: &Overlay, parent: &Arc<Dentry>, name: &[u8], inode: &Arc<
     let before = directory.ops.attributes(&directory)?;
     let work = overlay.upper()?.work.clone();
     overlay.make_impure(parent, &copy)?;
-    if let Err(error) = real::rename(work.dentry(), &copy, parent, name, 0) {
+    let from = Node::of(inode)?.real_inode()?;
+    let is_indexed = overlay.needs_index(&from)?;
+    let is_directory = inode.file_type == FileType::Directory;
+    let placed = if is_indexed && !is_directory {
+        overlay.place_indexed(&from, &copy, parent, name)
+    } else {
+        real::rename(work.dentry(), &copy, parent, name, 0).map(|()| copy.clone())
+    };
+    let placed = placed.inspect_err(|_| {
+        // The first error is the one to tell.
         let _ = real::remove(work.dentry(), &copy);
-        return Err(error);
+    })?;
+    if is_indexed && is_directory {
+        overlay.index_directory(&from, &placed)?;
     }
     real::set_attributes(&directory, &times_of(&before))?;
-    Node::of(inode)?.came_up(inode, copy.clone(), waits)?;
-    Ok(copy)
+    Node::of(inode)?.came_up(inode, placed.clone(), (waits, is_indexed))?;
+    Ok(placed)
 }
 
 impl Overlay {

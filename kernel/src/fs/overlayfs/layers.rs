@@ -25,6 +25,8 @@ pub struct Upper {
     pub root: Path,
     /// Where changes are prepared: `work` in the directory that was given.
     pub work: Path,
+    /// The index, beside it, if there is one.
+    pub index: Option<Path>,
 }
 
 /// A layer that is only read.
@@ -164,9 +166,11 @@ impl Layers {
         self.depth = depth_of(&upper);
         self.file_systems[0].superblock_key = real::inode_of(upper.dentry())?.superblock.key;
         let root = self.private(&upper)?;
-        let work = work::prepare(&root.at(base.dentry().clone()), options, credentials)?;
+        let base = root.at(base.dentry().clone());
+        let work = work::prepare(&base, options, credentials)?;
         self.trap(work.dentry())?;
-        self.upper = Some(Upper { root, work });
+        let index = if options.index { Some(work::prepare_index(&base, credentials)?) } else { None };
+        self.upper = Some(Upper { root, work, index });
         Ok(())
     }
 

@@ -40,7 +40,7 @@ impl Overlay {
         let upper = self.layers.upper.as_ref().map(|upper| upper.root.dentry().clone());
         let lowers = self.layers.lowers.iter().enumerate().filter(|(_, lower)| !lower.is_data);
         let lowers = lowers.map(|(layer, lower)| Lower { layer, dentry: lower.path.dentry().clone() }).collect();
-        Node::make(self, superblock, Real { upper, lowers, lacks_content: false })
+        Node::make(self, superblock, Real { upper, lowers, lacks_content: false, is_indexed: false })
     }
 
     /// What `name` in a directory of the overlay stands for; `None` if for nothing.
@@ -49,7 +49,7 @@ impl Overlay {
             overlay: self,
             names: alloc::vec![name.to_vec()],
             from_top: false,
-            found: Real { upper: None, lowers: Vec::new(), lacks_content: false },
+            found: Real { upper: None, lowers: Vec::new(), lacks_content: false, is_indexed: false },
             is_directory: false,
             lacks_content: false,
             is_redirected: false,
@@ -70,6 +70,7 @@ impl Overlay {
             }
         }
         search.descend(directory)?;
+        search.consult_index()?;
         let found = search.found;
         Ok(if found.upper.is_none() && found.lowers.is_empty() { None } else { Some(found) })
     }
@@ -190,6 +191,36 @@ impl Search<'_> {
         }
         // Attributes whose content is nowhere.
         if self.lacks_content { Err(Errno::IO) } else { Ok(()) }
+    }
+
+    /// What came up by another name counts by this one, too; what was made from a lower file knows that file.
+    fn consult_index(&mut self) -> Result<()> {
+        let (overlay, found) = (self.overlay, &mut self.found);
+        if !overlay.options.index {
+            return Ok(());
+        }
+        if self.is_directory {
+            if let (Some(_), Some(lower)) = (&found.upper, found.lowers.first()) {
+                found.is_indexed = overlay.index_entry(&real::inode_of(&lower.dentry)?)?.is_some();
+            }
+            return Ok(());
+        }
+        match (&found.upper, found.lowers.first()) {
+            (None, Some(lower)) => {
+                found.upper = overlay.indexed_copy(lower)?;
+                found.is_indexed = found.upper.is_some();
+                if let Some(inode) = found.upper.as_ref().and_then(|upper| upper.inode()) {
+                    found.lacks_content = overlay.is_marked(&inode, Mark::Metacopy)?;
+                }
+            }
+            (Some(upper), lower) => {
+                let origin = overlay.indexed_origin(&real::inode_of(upper)?)?;
+                found.is_indexed = origin.is_some();
+                found.lowers.extend(origin.filter(|_| lower.is_none()));
+            }
+            (None, None) => {}
+        }
+        Ok(())
     }
 
     /// Looks at one layer, component by component.

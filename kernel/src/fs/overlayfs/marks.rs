@@ -26,6 +26,10 @@ pub enum Mark {
     Whiteout,
     /// The content is still in a lower layer.
     Metacopy,
+    /// On the index and its entries for directories: the directory of the upper layer.
+    Upper,
+    /// How many names an indexed file has in the overlay, as a difference to what the upper layer counts.
+    Nlink,
 }
 
 const ESCAPE: &[u8] = b"overlay.";
@@ -40,6 +44,8 @@ impl Mark {
             Self::Uuid => b"uuid",
             Self::Whiteout => b"whiteout",
             Self::Metacopy => b"metacopy",
+            Self::Upper => b"upper",
+            Self::Nlink => b"nlink",
         }
     }
 }

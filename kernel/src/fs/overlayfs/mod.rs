@@ -4,12 +4,14 @@
 //! through. `lookup` puts them together, `copy_up` brings a file to the upper layer before its first change, `change` makes, moves and
 //! removes names with whiteouts, `file` and `directory` are what is open. `real` works in the layers, `layers` holds them, `work` has the
 //! directory where changes are prepared. `marks` are the overlay's own extended attributes, `origin` is the one that keeps a file's
-//! number; `options` and `shown` are what a mount asks for.
+//! number; `index` finds files that came up by another name, `export` makes handles of that; `options` and `shown` are what a mount asks for.
 
 mod change;
 mod copy_up;
 mod directory;
+mod export;
 mod file;
+mod index;
 mod layers;
 mod lookup;
 mod marks;
@@ -21,8 +23,9 @@ mod shown;
 mod work;
 
 use crate::errno::{Errno, Result};
+use crate::fs::handle::FileHandle;
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
-use crate::fs::{Inode, SuperBlock};
+use crate::fs::{Dentry, Inode, SuperBlock};
 use crate::sync::SpinLock;
 use crate::task::{Capabilities, Credentials, SleepMutex};
 use alloc::{
@@ -130,12 +133,11 @@ impl Overlay {
 
     /// Features that lean on what the layers can do fall back, as on Linux: without marks there are neither redirects nor metacopies.
     fn settle_features(&mut self) -> Result<()> {
-        // There is no index yet that handles could lead through.
-        (self.options.index, self.options.nfs_export) = (false, false);
         if self.layers.upper.is_some() && !self.can_mark() {
             (self.options.redirects, self.options.metacopy) = (Redirects::NoFollow, false);
         }
-        self.settle_uuid()
+        self.settle_uuid()?;
+        self.settle_index()
     }
 }
 
@@ -155,6 +157,14 @@ impl SuperBlockOps for OverlaySuper {
     fn sync(&self, _superblock: &SuperBlock) -> Result<()> {
         let upper = self.overlay.layers.upper.as_ref().and_then(|upper| upper.root.inode());
         upper.map_or(Ok(()), |inode| inode.superblock.ops.sync(&inode.superblock))
+    }
+
+    fn encode_handle(&self, inode: &Arc<Inode>) -> Option<FileHandle> {
+        if self.overlay.options.nfs_export { export::encode(inode) } else { None }
+    }
+
+    fn decode_handle(&self, superblock: &Arc<SuperBlock>, handle: &FileHandle) -> Result<Arc<Dentry>> {
+        if self.overlay.options.nfs_export { export::decode(&self.overlay, superblock, handle) } else { Err(Errno::STALE) }
     }
 
     fn show_options(&self, _superblock: &SuperBlock, out: &mut dyn Write) -> core::fmt::Result {

@@ -8,7 +8,7 @@ use super::{Overlay, real};
 use crate::errno::{Errno, Result};
 use crate::fs::inode::AttributeChange;
 use crate::fs::permission::{self, Access};
-use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
+use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, attributes, pipe};
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
@@ -35,12 +35,14 @@ pub struct Real {
     pub lowers: Vec<Lower>,
     /// The topmost has attributes only: the content is in the last of `lowers`.
     pub lacks_content: bool,
+    /// The file has an entry in the index, which all its names lead to.
+    pub is_indexed: bool,
 }
 
 impl Real {
     /// A file of the upper layer alone.
     pub fn new_upper(upper: Arc<Dentry>) -> Self {
-        Self { upper: Some(upper), lowers: Vec::new(), lacks_content: false }
+        Self { upper: Some(upper), lowers: Vec::new(), lacks_content: false, is_indexed: false }
     }
 
     /// The one whose attributes count.
@@ -75,8 +77,8 @@ impl Node {
     pub fn make(overlay: &Arc<Overlay>, superblock: &Arc<SuperBlock>, real: Real) -> Result<Arc<Inode>> {
         let top = real::inode_of(real.top()?)?;
         let attributes = top.ops.attributes(&top)?;
-        // The copy-up of a lower file with several names parts it from the others.
-        let shares = top.file_type != FileType::Directory && (real.upper.is_some() || attributes.links == 1);
+        // Without an index the copy-up of a lower file with several names parts it from the others.
+        let shares = top.file_type != FileType::Directory && (real.upper.is_some() || attributes.links == 1 || overlay.options.index);
         let key = Arc::as_ptr(&top).addr();
         if shares {
             let known = overlay.inodes.lock().get(&key).and_then(Weak::upgrade);
@@ -121,15 +123,15 @@ impl Node {
         self.real.lock().upper.clone()
     }
 
-    /// It is in the upper layer from now on; `lacks_content`: with its attributes only.
-    pub fn came_up(&self, inode: &Arc<Inode>, upper: Arc<Dentry>, lacks_content: bool) -> Result<()> {
+    /// It is in the upper layer from now on; `lacks_content`: with its attributes only; `is_indexed`: with an entry in the index.
+    pub fn came_up(&self, inode: &Arc<Inode>, upper: Arc<Dentry>, (lacks_content, is_indexed): (bool, bool)) -> Result<()> {
         if let Some(top) = upper.inode().filter(|top| top.file_type != FileType::Directory) {
             self.overlay.remember(Arc::as_ptr(&top).addr(), inode);
         }
         let real = {
             let mut real = self.real.lock();
             let old = real.upper.replace(upper);
-            real.lacks_content = lacks_content;
+            (real.lacks_content, real.is_indexed) = (lacks_content, is_indexed);
             (real.clone(), old)
         };
         if inode.file_type != FileType::Directory {
@@ -183,13 +185,18 @@ impl Overlay {
         // Of a file with several names below, each copy is a file of its own.
         let is_unique = |lower: &Lower| -> Result<bool> {
             let inode = real::inode_of(&lower.dentry)?;
-            Ok(is_directory || real.upper.is_none() || inode.ops.attributes(&inode)?.links == 1)
+            Ok(is_directory || real.upper.is_none() || real.is_indexed || inode.ops.attributes(&inode)?.links == 1)
         };
         let (file_system, number) = match origin {
             Some(lower) if is_unique(&lower)? => self.number_of_lower(&lower)?,
             _ => self.number_of_upper(&top),
         };
         Ok(self.mapped_number(file_system, number, is_directory).unwrap_or_else(|| (None, self.own_number())))
+    }
+
+    /// The overlay's inode for a layer's file, if it is in use.
+    pub fn known(&self, below: &Arc<Inode>) -> Option<Arc<Inode>> {
+        self.inodes.lock().get(&Arc::as_ptr(below).addr()).and_then(Weak::upgrade)
     }
 
     fn remember(&self, key: usize, inode: &Arc<Inode>) {
@@ -285,6 +292,9 @@ impl InodeOps for Node {
             // Nobody counts the directories of several layers.
             attributes.links = 1;
         }
+        if real.is_indexed && inode.file_type != FileType::Directory {
+            attributes.links = self.overlay.links_of_indexed(&below)?;
+        }
         if let Some(content) = real.lowers.last().filter(|_| real.lacks_content) {
             let content = real::inode_of(&content.dentry)?;
             attributes.blocks = content.ops.attributes(&content)?.blocks;
@@ -307,6 +317,10 @@ impl InodeOps for Node {
         let upper = copy_up::file(inode, content)?;
         let below = real::inode_of(&upper)?;
         real::set_attributes(&below, change)?;
+        if change.size_bytes.is_some() || change.uid.is_some() || change.gid.is_some() {
+            let _changes = below.lock.lock();
+            attributes::drop_file_capabilities(&below)?;
+        }
         if let Some(size) = change.size_bytes {
             // Mappings were made of this inode's file: what lies behind its end goes out of programs.
             let first_gone = size.div_ceil(PAGE_SIZE_BYTES as u64);

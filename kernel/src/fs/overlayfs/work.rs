@@ -33,6 +33,17 @@ pub fn prepare(base: &Path, options: &Options, credentials: &Arc<Credentials>) -
     Ok(base.at(work))
 }
 
+/// `index` beside it, which stays from mount to mount.
+pub fn prepare_index(base: &Path, credentials: &Arc<Credentials>) -> Result<Path> {
+    const NAME: &[u8] = b"index";
+    let known = walk::look_up(base.dentry(), NAME)?;
+    if known.is_directory() {
+        return Ok(base.at(known));
+    }
+    let attributes = Attributes::new(0, credentials.filesystem_uid, credentials.filesystem_gid);
+    real::make(base.dentry(), NAME, &New::Directory, attributes).map(|made| base.at(made))
+}
+
 /// Removes a file of a layer with all that is below it.
 pub fn remove_all(place: &Path, parent: &Path, credentials: &Arc<Credentials>) -> Result<()> {
     // Each with its directory; what was found last goes first, so that directories are empty when their turn comes.
