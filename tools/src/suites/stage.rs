@@ -3,7 +3,7 @@
 
 use super::report::Tests;
 use crate::boot::{Limits, Machine, Recording, Watcher, boot, watch};
-use crate::guest::{CLOSING_LINE, busybox_image, script};
+use crate::guest::{CLOSING_LINE, host_image, script};
 use crate::image::{Compression, Image};
 use crate::kernel::Kernel;
 use crate::packages::PackageCache;
@@ -16,6 +16,9 @@ use std::process::Command;
 
 /// The script that runs the programs in a folder.
 const SCRIPT: &str = "tools/guest/run-suites.sh";
+
+/// What a guest has of Debian's: the script's busybox, and a file system that the suite `posix` asks.
+const PACKAGES: [&str; 2] = ["busybox-static", "fuse-overlayfs"];
 
 /// A place to run suites in, ready.
 pub struct Stage {
@@ -34,7 +37,7 @@ impl Stage {
     /// A guest of `kernel`, which lies in `file`, under a name.
     pub fn guest(workspace: &Workspace, name: &str, kernel: Kernel, file: PathBuf, progress: &Progress) -> Result<Self> {
         let packages = PackageCache::open(workspace)?;
-        let mut base = busybox_image(&packages, &|text| progress.say(text))?;
+        let mut base = host_image(&packages, &PACKAGES, &|text| progress.say(text))?;
         base.file("init", 0o755, script(workspace, "tools/guest/suites-init.sh")?);
         base.file("run-suites", 0o755, script(workspace, SCRIPT)?);
         if kernel == Kernel::Linux {

@@ -130,7 +130,7 @@ pub fn full(suites: &[Suite], columns: &[Column], cases: &[Case]) -> String {
     }
     for (index, column) in columns.iter().enumerate() {
         for (test, outcome) in &column.report.outcomes {
-            let row = rows.entry(row_of(test, &packages)).or_insert_with(|| vec![String::new(); columns.len()]);
+            let row = rows.entry(row_of(test, &packages, cases)).or_insert_with(|| vec![String::new(); columns.len()]);
             row[index] = word(outcome).to_owned();
         }
     }
@@ -143,11 +143,10 @@ pub fn full(suites: &[Suite], columns: &[Column], cases: &[Case]) -> String {
 }
 
 /// Where a test stands: gVisor's cases under their package and bare name, others under their suite.
-fn row_of((suite, test): &TestName, packages: &BTreeMap<String, &String>) -> (String, String) {
-    match packages.get(suite) {
-        Some(package) if *package != "abi" => ((*package).clone(), last_name(test).to_owned()),
-        _ => (suite.clone(), test.clone()),
-    }
+fn row_of((suite, test): &TestName, packages: &BTreeMap<String, &String>, cases: &[Case]) -> (String, String) {
+    let name = last_name(test);
+    let case = cases.iter().find(|case| packages.get(suite) == Some(&&case.package) && case.name == name);
+    case.map_or_else(|| (suite.clone(), test.clone()), |case| (case.package.clone(), name.to_owned()))
 }
 
 fn word(outcome: &Outcome) -> &'static str {
@@ -201,7 +200,7 @@ mod tests {
     fn the_full_table_has_a_row_for_each_test_and_each_missing_case() {
         let case = |name: &str| Case { package: "mount".to_owned(), name: name.to_owned() };
         let expected = "| suite | test | host | Graft |\n|---|---|---|---|\n| abi-pipes | one |  | ok |\n| mount | a | ok | FAILED |\n\
-            | mount | b | left out | ok |\n| mount | c | missing | missing |\n";
+            | mount | c | missing | missing |\n| mount-cases | b | left out | ok |\n";
         assert_eq!(full(&suites(), &columns(), &[case("a"), case("c")]), expected);
         assert_eq!(missing_cases(&suites(), &[case("a"), case("c")]), ["mount c"]);
     }

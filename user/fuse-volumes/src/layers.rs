@@ -123,7 +123,8 @@ pub async fn overlay(mountpoint: &Path, upper: &Path, lowers: &[PathBuf], mappin
 pub async fn mount(file_system: impl Filesystem + Sync + 'static, mountpoint: &Path, mounting: &Mounting) -> Result<MountHandle> {
     let mut options = MountOptions::default();
     options.uid(rustix::process::getuid().as_raw()).gid(rustix::process::getgid().as_raw());
-    options.allow_other(mounting.allow_other).force_readdir_plus(true);
+    // The kernel checks who may do what: libfuse-fs itself lets anybody change a mode.
+    options.allow_other(mounting.allow_other).default_permissions(true).force_readdir_plus(true);
     if let Some(name) = &mounting.name {
         options.fs_name(name);
     }

@@ -220,7 +220,19 @@ impl<B: Filesystem + Send + Sync> Filesystem for Volumes<B> {
         Ok(reply)
     }
 
-    async fn setattr(&self, request: Request, inode: Inode, fh: Option<u64>, change: SetAttr) -> Answer<ReplyAttr> {
+    async fn setattr(&self, mut request: Request, inode: Inode, fh: Option<u64>, mut change: SetAttr) -> Answer<ReplyAttr> {
+        let times = change.atime.is_some() || change.mtime.is_some();
+        if times || change.uid.is_some() != change.gid.is_some() {
+            let old = on_layer!(self, inode, |layer, inner| layer.getattr(request, inner, fh, 0).await)?.attr;
+            // libfuse-fs changes owner and group together, or neither.
+            if change.uid.is_some() || change.gid.is_some() {
+                (change.uid, change.gid) = (change.uid.or(Some(old.uid)), change.gid.or(Some(old.gid)));
+            }
+            // It guesses who may set times. The kernel knows, and has let it through (`default_permissions`).
+            if times {
+                request.uid = old.uid;
+            }
+        }
         let mut reply = change_layer!(self, inode, |layer, inner| layer.setattr(request, inner, fh, change).await)?;
         reply.attr.ino = inode;
         Ok(reply)
