@@ -42,6 +42,10 @@ pub fn with_handle(node: &Node, inode: &Arc<Inode>, handle: Arc<Handle>) -> Arc<
     if handle.was_truncated() {
         node.cache.set_len(inode, 0);
         inode.attributes.lock().size_bytes = 0;
+        if node.owns_content(inode) {
+            attributes::note_modified(inode);
+            node.note_own_times();
+        }
         node.changed_here();
     } else if !handle.flags.contains(OpenedFlags::KEEP_CACHE) {
         node.cache.forget(inode, 0, u64::MAX);

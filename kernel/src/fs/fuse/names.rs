@@ -204,7 +204,7 @@ pub fn link(node: &Node, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> 
     let asked = ask_new(node, dir, Question::new(Opcode::Link, node.number, body), target.file_type, 0);
     // What a server without links says becomes what Linux says of a filesystem without them.
     let (inode, _) = asked.map_err(|error| if error == Errno::NOSYS { Errno::PERM } else { error })?;
-    linked.changed_here();
+    linked.note_changed(target);
     if let Some((_, other)) = &mut node.state.lock().answered {
         *other = Some(inode);
     }
@@ -218,7 +218,7 @@ fn lost_name(target: &Arc<Inode>) {
         attributes.links = if target.file_type == FileType::Directory { 0 } else { attributes.links.saturating_sub(1) };
     }
     if let Some(node) = target.downcast::<Node>() {
-        node.changed_here();
+        node.note_changed(target);
     }
 }
 
@@ -258,12 +258,12 @@ pub fn rename(
     target.changed_here();
     let exchanges = flags & RENAME_EXCHANGE != 0;
     if let Some(node) = moved.downcast::<Node>() {
-        node.changed_here();
+        node.note_changed(moved);
     }
     match victim {
         Some(victim) if exchanges => {
             if let Some(node) = victim.downcast::<Node>() {
-                node.changed_here();
+                node.note_changed(victim);
             }
         }
         Some(victim) => lost_name(victim),

@@ -144,6 +144,14 @@ impl Node {
         self.state.lock().times_are_ours = true;
     }
 
+    /// [`Self::changed_here`], by something that changes the change time: where that is the kernel's, the server is not asked for it.
+    pub fn note_changed(&self, inode: &Inode) {
+        if self.owns_content(inode) {
+            inode.attributes.lock().changed = clock::realtime_ns();
+        }
+        self.changed_here();
+    }
+
     /// Takes attributes that the server answered to a question asked at `asked_at_ns`.
     pub fn update(&self, inode: &Inode, answered: &NodeAttributes, lifetime_ns: u64, asked_at_ns: u64) {
         let mut new = names::to_attributes(answered, &inode.superblock.owner);
