@@ -5,7 +5,7 @@ use crate::fs::inode::{AttributeChange, Timestamp};
 use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::{self, WriteAccess};
 use crate::fs::permission::{self, Access, GROUP_EXECUTE, SET_GID, SET_UID};
-use crate::fs::{Attributes, Dentry, FileType, Inode, OpenFile, OpenFlags, Path, file};
+use crate::fs::{Attributes, Dentry, FileType, Inode, OpenFile, OpenFlags, Path, file, file_capabilities};
 use crate::task::{Capabilities, Credentials};
 use crate::time::clock;
 use alloc::sync::Arc;
@@ -51,7 +51,6 @@ pub fn note_modified(inode: &Inode) {
 
 /// What comes before every write to a file: times, and set-id bits that the writer may not keep.
 pub fn before_write(file: &OpenFile) -> Result<()> {
-    file.inode.ops.drop_file_capabilities(&file.inode);
     if let Some(mode) = mode_after_write(&file.inode, &crate::task::current().credentials())? {
         file.inode.ops.set_attributes(&file.inode, &AttributeChange { mode: Some(mode), ..AttributeChange::default() })?;
     }
@@ -63,9 +62,12 @@ pub fn before_write(file: &OpenFile) -> Result<()> {
 /// A file that is written, cut or given away loses its capabilities, whoever does it (`capabilities(7)`). The caller holds its lock.
 /// For files whose attributes lie in memory; others see to it themselves.
 pub fn drop_file_capabilities(inode: &Arc<Inode>) -> Result<()> {
-    const NAME: &[u8] = b"security.capability";
     let is_kept_here = inode.file_type == FileType::Regular && inode.superblock.ops.is_immediate();
-    if is_kept_here && inode.ops.get_xattr(inode, NAME).is_ok() { inode.ops.remove_xattr(inode, NAME) } else { Ok(()) }
+    if is_kept_here && inode.ops.get_xattr(inode, file_capabilities::NAME).is_ok() {
+        inode.ops.remove_xattr(inode, file_capabilities::NAME)
+    } else {
+        Ok(())
+    }
 }
 
 /// The mode without the set-id bits that a write takes away; `None` if it stays. A writer with `CAP_FSETID` keeps them.
@@ -149,9 +151,6 @@ pub fn change_owner(path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<(
             return Err(Errno::PERM);
         }
         let loses_set_ids = inode.file_type != FileType::Directory && attributes.mode & (SET_UID | SET_GID) != 0;
-        if inode.file_type != FileType::Directory {
-            inode.ops.drop_file_capabilities(inode);
-        }
         let mode = loses_set_ids.then(|| permission::without_set_ids(attributes, credentials));
         Ok(AttributeChange { mode, uid, gid, ..AttributeChange::default() })
     })
@@ -219,7 +218,6 @@ pub fn set_len(dentry: &Dentry, inode: &Arc<Inode>, len_bytes: u64, handle: Opti
     if len_bytes > inode.ops.attributes(inode)?.size_bytes {
         file::check_len(len_bytes)?;
     }
-    inode.ops.drop_file_capabilities(inode);
     change_held(dentry, inode, |attributes, credentials, _| {
         let has_set_ids = attributes.mode & SET_UID != 0 || attributes.mode & (SET_GID | GROUP_EXECUTE) == SET_GID | GROUP_EXECUTE;
         let strips = has_set_ids && !credentials.capable(Capabilities::FSETID);

@@ -361,10 +361,6 @@ pub trait InodeOps: Any + Send + Sync {
         Err(Errno::OPNOTSUPP)
     }
 
-    /// The content or the owner changes: capabilities that the file gave to who runs it are no longer true. Filesystems of which a
-    /// server or another filesystem keeps the attributes leave it to them.
-    fn drop_file_capabilities(&self, inode: &Arc<Inode>) {}
-
     /// `setxattr(2)`: flags are `XATTR_CREATE`, `XATTR_REPLACE`.
     fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         Err(Errno::OPNOTSUPP)

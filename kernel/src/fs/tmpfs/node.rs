@@ -6,7 +6,7 @@ use super::file::{Content, Pages};
 use super::open::{DirectoryFile, RegularFile};
 use crate::errno::{Errno, Result};
 use crate::fs::inode::AttributeChange;
-use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, file_capabilities, pipe};
+use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
@@ -410,13 +410,6 @@ impl InodeOps for Node {
         self.instance.accounts.give_back_inode_bytes(self.xattr_cost(name, &old));
         note_change(inode);
         Ok(())
-    }
-
-    fn drop_file_capabilities(&self, inode: &Arc<Inode>) {
-        // Without any, as nearly always, there is nothing to look for.
-        if !self.xattrs.lock().is_empty() {
-            let _ = self.remove_xattr(inode, file_capabilities::NAME);
-        }
     }
 
     fn counts_unlinked(&self) -> bool {

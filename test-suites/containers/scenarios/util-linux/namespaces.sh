@@ -71,6 +71,21 @@ scenario_unshare_uts_ipc_net_cgroup() {
     equal "the devices of a new network" "$(unshare -n tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ')" lo
 }
 
+# What System V calls by keys is a namespace's own, and goes with it.
+scenario_unshare_ipc_has_memory_queues_and_semaphores_of_its_own() {
+    local outside found
+    outside=$(ipcmk -M 4096 -p 0640 | tr -dc 0-9)
+    matches "what the host has" "$(ipcs -m)" " $outside +root +640 +4096 +0"
+    found=$(unshare -i sh -c 'ipcs -m; ipcmk -M 8192 > /dev/null; ipcmk -Q > /dev/null; ipcmk -S 3 > /dev/null; ipcs; ipcs -l; ipcrm --all; echo left; ipcs')
+    lacks "what a namespace has" "$found" ' 4096 '
+    matches "what a namespace has" "$found" '^0x[0-9a-f]+ +[0-9]+ +root +644 +8192 +0'
+    matches "what a namespace has" "$found" '^0x[0-9a-f]+ +[0-9]+ +root +644 +3 *$'
+    matches "its limits" "$found" 'max number of segments = 4096'
+    lacks "what is left" "${found#*left}" '^0x'
+    ipcrm -m "$outside"
+    lacks "what the host has" "$(ipcs -m)" '^0x'
+}
+
 # A mount namespace that outlives its processes, because a file is bound to it.
 scenario_unshare_keeps_a_namespace_in_a_file() {
     tmpfs kept
