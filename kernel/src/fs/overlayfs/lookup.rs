@@ -142,14 +142,17 @@ impl Search<'_> {
         if self.lacks_content { self.take_redirect(inode) } else { Ok(()) }
     }
 
-    /// `EINVAL` for a redirect that is neither a name nor a path from the top.
+    /// `EINVAL` for a redirect that is neither a name nor a path from the top, `EACCES` for one that would climb.
     fn take_redirect(&mut self, inode: &Arc<Inode>) -> Result<()> {
         let Some(redirect) = self.overlay.mark(inode, Mark::Redirect)? else { return Ok(()) };
         let from_top = redirect.first() == Some(&b'/');
-        let names: Vec<Vec<u8>> = redirect.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
-        let is_sound = if from_top { !names.is_empty() } else { names.len() == 1 && !redirect.contains(&b'/') };
-        if !is_sound {
+        let path = redirect.strip_prefix(b"/").unwrap_or(&redirect);
+        let names: Vec<Vec<u8>> = path.split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect();
+        if names.iter().any(Vec::is_empty) || (!from_top && names.len() != 1) {
             return Err(Errno::INVAL);
+        }
+        if names.iter().any(|name| name == b"." || name == b"..") {
+            return Err(Errno::ACCES);
         }
         if !from_top && self.from_top {
             // A name in the directory that the redirect from the top led to.
