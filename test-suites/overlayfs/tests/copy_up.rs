@@ -24,10 +24,13 @@ fn comes_up(what: &str, act: impl FnOnce(&str)) -> bool {
     up
 }
 
+/// What is done with the file of a name.
+type Deed = fn(&str);
+
 #[test]
 fn changes_bring_a_file_up() {
     in_world(|| {
-        let changes: [(&str, fn(&str)); 12] = [
+        let changes: [(&str, Deed); 12] = [
             ("open for writing", |path| drop(OpenOptions::new().write(true).open(path).expect("open"))),
             ("open for both", |path| drop(OpenOptions::new().read(true).write(true).open(path).expect("open"))),
             ("open for appending", |path| drop(OpenOptions::new().append(true).open(path).expect("open"))),
@@ -61,7 +64,7 @@ fn changes_bring_a_file_up() {
 #[test]
 fn looking_leaves_a_file_where_it_is() {
     in_world(|| {
-        let looks: [(&str, fn(&str)); 6] = [
+        let looks: [(&str, Deed); 6] = [
             ("read", |path| assert_eq!(read(path), "content")),
             ("stat", |path| _ = stat(path)),
             ("access", |path| _ = abi::world::access(path, libc::W_OK).expect("access")),

@@ -245,8 +245,7 @@ fn a_read_only_overlay_merges_its_lower_layers() {
             fs::hard_link("m/d/a", "m/d/c").map_err(abi::Errno::from),
             symlink("x", "m/link").map_err(abi::Errno::from),
             set_xattr("m/d/a", "user.x", b"1"),
-            fs::set_permissions("m/d/a", fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o600)))
-                .map_err(abi::Errno::from),
+            fs::set_permissions("m/d/a", std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(abi::Errno::from),
         ];
         for outcome in outcomes {
             assert_errno!(outcome, EROFS);
