@@ -2,6 +2,7 @@
 
 use crate::boot::{Limits, Machine, Recording, Watcher, boot};
 use crate::compare::{Normaliser, is_kernel_message};
+use crate::fuse_programs;
 use crate::guest::{CLOSING_LINE, host_image, script};
 use crate::image::Compression;
 use crate::kernel::Kernel;
@@ -33,6 +34,8 @@ pub fn image(workspace: &Workspace, progress: &dyn Fn(&str)) -> Result<PathBuf> 
     }
     image.file("etc/inittab", 0o644, script(workspace, "tools/guest/demo-inittab")?);
     image.folder("demo", 0o755);
+    progress("building the FUSE programs");
+    fuse_programs::add_ours(workspace, &mut image)?;
     progress("writing the image");
     let file = workspace.product("images/demo.cpio.gz")?;
     image.write(&file, Compression::Gzip)?;

@@ -194,8 +194,8 @@ pub fn tee(source: &OpenFile, target: &OpenFile, len_bytes: usize, nonblocking: 
 pub fn vmsplice(file: &OpenFile, segments: &[(u64, usize)], nonblocking: bool) -> Result<usize> {
     let pipe = pipe::of(file).ok_or(Errno::BADF)?;
     let nonblocking = nonblocking || file.is_nonblocking();
-    let mut buffer = IoBuffer::user(segments);
-    if file.flags().writable() { pipe.write(&mut buffer, nonblocking, false) } else { pipe.read(&mut buffer, nonblocking) }
+    // By reference: libfuse corrects the length in a header that it has lent already.
+    if file.flags().writable() { pipe.lend(segments, nonblocking) } else { pipe.read(&mut IoBuffer::user(segments), nonblocking) }
 }
 
 /// `sendfile(2)`. `EINVAL` if the target appends, or if the source is not a file with positions (unless the target is a pipe).

@@ -1,7 +1,7 @@
 //! User memory: checked copies, plain-data types, and the buffers that reads and writes move bytes through.
 
 use crate::errno::{Errno, Result};
-use crate::mm::address_space;
+use crate::mm::{Frame, address_space};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
@@ -119,6 +119,11 @@ pub fn read_bytes_partial(address: u64, bytes: &mut [u8]) -> usize {
 pub fn write_bytes_partial(address: u64, bytes: &[u8]) -> usize {
     let Some(space) = address_space::active() else { return 0 };
     space.write_remote(address, bytes).unwrap_or(0)
+}
+
+/// A reference to the current process's page at `address`: see [`AddressSpace::lend_page`](address_space::AddressSpace::lend_page).
+pub fn lend_page(address: u64) -> Result<Frame> {
+    address_space::active().ok_or(Errno::FAULT)?.lend_page(address)
 }
 
 /// A NUL-terminated string without its NUL. `too_long` if there is no NUL in `max_bytes` bytes (the NUL included), `EFAULT` if unreadable.

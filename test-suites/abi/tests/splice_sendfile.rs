@@ -91,6 +91,19 @@ fn vmsplice_fills_a_pipe_from_memory() {
 }
 
 #[test]
+fn vmsplice_lends_memory_which_may_change_until_it_is_read() {
+    in_mount_namespace(|| {
+        let (reader, writer) = pipe();
+        let mut text = *b"length 000, ";
+        let vector = libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() };
+        assert_eq!(syscall!(SYS_vmsplice, &writer, &raw const vector, 1, 0), Ok(12));
+        assert_eq!(syscall!(SYS_write, &writer, c"body", 4), Ok(4));
+        std::hint::black_box(&mut text)[7..10].copy_from_slice(b"123");
+        assert_eq!(take(&reader, 16), "length 123, body");
+    });
+}
+
+#[test]
 fn sendfile_copies_from_a_file_to_anything() {
     in_mount_namespace(|| {
         write("source", "0123456789");

@@ -66,14 +66,15 @@ impl Settings {
     }
 }
 
-/// Features that are all here. Not SPLICE_WRITE: libfuse lends the pipe a header by vmsplice(2) and corrects the length in it
-/// afterwards, when it knows how much could be read, and our pipes copy what they are lent. Without the flag it writes answers.
+/// Features that are all here.
 const OFFERED: Features = Features::ASYNC_READ
     .union(Features::POSIX_LOCKS)
     .union(Features::FLOCK_LOCKS)
     .union(Features::ATOMIC_O_TRUNC)
     .union(Features::BIG_WRITES)
     .union(Features::DONT_MASK)
+    .union(Features::SPLICE_WRITE)
+    .union(Features::SPLICE_MOVE)
     .union(Features::SPLICE_READ)
     .union(Features::HAS_IOCTL_DIR)
     .union(Features::AUTO_INVAL_DATA)

@@ -6,7 +6,7 @@ mod ring;
 
 use crate::errno::{Errno, Result};
 use crate::fs::{Inode, OpenFile, OpenFlags, internal};
-use crate::mm::{IoBuffer, PAGE_SIZE_BYTES};
+use crate::mm::{IoBuffer, PAGE_SIZE_BYTES, user};
 use crate::sync::{Lazy, SpinLock};
 use crate::task::signal::{self, Signal};
 use crate::task::wait_queue::WaitMode;
@@ -157,6 +157,41 @@ impl Pipe {
         }
     }
 
+    /// Lends the pipe the current program's memory: as much as fits once there is room, by reference, a slot for each page.
+    pub fn lend(&self, segments: &[(u64, usize)], nonblocking: bool) -> Result<usize> {
+        let mut moved = 0;
+        for &(address, len_bytes) in segments {
+            let mut done = 0;
+            while done < len_bytes {
+                let at = address.wrapping_add(done as u64);
+                let offset = at as usize % PAGE_SIZE_BYTES;
+                let part = (len_bytes - done).min(PAGE_SIZE_BYTES - offset);
+                match self.lend_part(at, offset, part, nonblocking || moved > 0) {
+                    Ok(()) => (done, moved) = (done + part, moved + part),
+                    Err(error) if moved == 0 => return Err(error),
+                    Err(_) => return Ok(moved),
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    fn lend_part(&self, address: u64, offset: usize, len_bytes: usize, nonblocking: bool) -> Result<()> {
+        let frame = user::lend_page(address)?;
+        loop {
+            self.wait_writable(nonblocking)?;
+            let mut ring = self.ring.lock();
+            // Another writer may have taken the room meanwhile.
+            if !ring.is_full() {
+                ring.lend(frame, offset, len_bytes);
+                self.publish(&ring);
+                drop(ring);
+                self.readers_queue.wake_all();
+                return Ok(());
+            }
+        }
+    }
+
     /// Puts in what fits, counting it in `moved`.
     fn write_now(&self, source: &mut IoBuffer<'_>, first: bool, packets: bool, moved: &mut usize) -> Result<()> {
         let mut ring = self.ring.lock();
@@ -229,7 +264,7 @@ impl Pipe {
         let mut slots = Vec::new();
         let mut left = len_bytes;
         let mut result = Ok(());
-        self.ring.lock().peek(&mut |bytes, packet| {
+        let peeked = self.ring.lock().peek(&mut |bytes, packet| {
             let part = &bytes[..bytes.len().min(left)];
             left -= part.len();
             let mut copy = Vec::new();
@@ -241,7 +276,7 @@ impl Pipe {
             slots.push((copy, packet));
             left > 0
         });
-        result.map(|()| slots)
+        peeked.and(result).map(|()| slots)
     }
 
     /// Blocks until there is something to read or nobody who could write it (`splice(2)` between two pipes).

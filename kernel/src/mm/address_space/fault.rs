@@ -2,11 +2,13 @@
 
 use super::{Access, AddressSpace, Area, AreaBacking, AreaFlags, FaultError, Map, Protection, STACK_GUARD_BYTES};
 use crate::arch::paging::{ACCESSED, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
+use crate::errno::{Errno, Result};
 use crate::mm::frame::Purpose;
 use crate::mm::page_table::{self, ANONYMOUS, ZERO_PAGE, page_start};
 use crate::mm::{DIRECT_MAP_BASE, Frame, PAGE_SIZE_BYTES, USER_END};
 use crate::sync::Once;
 use crate::task::oom;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering;
 
 type FaultResult<T = ()> = Result<T, FaultError>;
@@ -83,6 +85,16 @@ impl AddressSpace {
         let outcome = operate(bytes.wrapping_add(offset), chunk);
         drop(map);
         Ok(outcome)
+    }
+
+    /// A reference to the page at `address`: what the program stores there later is seen through it. `EFAULT` if it cannot be read.
+    pub fn lend_page(&self, address: u64) -> Result<Frame> {
+        let lent = self.with_page(address, 1, Access::Read, |byte, _| {
+            // The page table's own reference is copied, and stays the table's.
+            let table_reference = ManuallyDrop::new(Frame::from_number(((byte as u64 - DIRECT_MAP_BASE) >> 12) as u32));
+            Frame::clone(&table_reference)
+        });
+        lent.map_err(|_| Errno::FAULT)
     }
 }
 
