@@ -6,6 +6,7 @@
 here=${0%/*}
 output=/scenario-output
 leftovers=/scenario-leftovers
+missing=/scenario-missing
 
 # Sets `processes`: those beside init, the script that runs us and ourselves. A kernel's own threads and zombies have no program.
 # (Not in a subshell, which would be a process too.)
@@ -73,6 +74,8 @@ run() {
     status=$?
     ended=$(hundredths)
     left_behind > $leftovers
+    # A call that the kernel has not is logged once, which `quiet` keeps from the console and later messages from the log.
+    dmesg | grep -F 'is not there (ENOSYS)' >> $missing
     local verdict=ok
     if [ $status != 0 ] || [ -s $leftovers ]; then
         verdict=FAILED
@@ -92,3 +95,5 @@ host_cgroups=$(cgroups)
 while read -r name program file limit <&3; do
     run "$name" "$program" "$file" "$limit"
 done 3< "$1"
+# All of them, once: they are no failure, but to be known.
+sort -u $missing

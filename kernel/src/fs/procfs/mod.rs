@@ -10,7 +10,6 @@ mod links;
 mod memory;
 mod mounts;
 mod namespaces;
-mod net;
 mod network;
 mod process;
 mod processor;

@@ -1,7 +1,7 @@
 //! The top directory of procfs: what the system has, `self` and `thread-self`, then a directory for each process.
 
 use super::process::{Scope, TaskNode};
-use super::{Hiding, ProcSuper, net, sysctl, system, system_memory};
+use super::{Hiding, ProcSuper, sysctl, system, system_memory};
 use crate::dev::kmsg_device;
 use crate::errno::{Errno, Result};
 use crate::fs::generated::{Entry, Kind, Listing, Policy, change_attributes, directory_links, make_inode};
@@ -57,7 +57,6 @@ static ENTRIES: &[Entry] = &[
     Entry::directory("sys", sysctl::ENTRIES),
     Entry::directory("sysvipc", SYSTEM_V),
     Entry::writable("sysrq-trigger", system::nothing, system::sysrq_trigger).with_mode(0o200),
-    Entry::directory("sysvipc", net::SYSVIPC),
     Entry::directory("tty", system::TTY_ENTRIES),
     Entry::file("uptime", system::uptime),
     Entry::file("version", system::version),
