@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod child;
 pub mod elf;
 pub mod fault;
+pub mod file_handle;
 pub mod guard;
 pub mod memory;
 pub mod mount_api;

@@ -2,48 +2,21 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
-use abi::world::{c, identity, mkdir, new_tmpfs, touch, write};
-use abi::{Errno, Outcome, assert_errno, in_child, in_mount_namespace, spawn, syscall};
+use abi::file_handle::{AT_HANDLE_FID, Handle, handle_with, open_handle, room};
+use abi::world::{identity, mkdir, new_tmpfs, touch, write};
+use abi::{Errno, assert_errno, in_child, in_mount_namespace, spawn, syscall};
 
 const AT: i32 = libc::AT_FDCWD;
-/// Linux 6.5: a handle that only identifies.
-const AT_HANDLE_FID: i32 = 0x200;
 /// Linux 6.12: the mount's number that is never used again.
 const AT_HANDLE_MNT_ID_UNIQUE: i32 = 1;
-
-/// `struct file_handle` with all the room that there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-struct Handle {
-    bytes: u32,
-    kind: i32,
-    data: [u8; 128],
-}
-
-fn room(bytes: u32) -> Handle {
-    Handle { bytes, kind: 0, data: [0; 128] }
-}
-
-fn handle_with(directory: i32, path: &str, flags: i32, bytes: u32) -> (Outcome, Handle, u64) {
-    let mut handle = room(bytes);
-    let mut mount = 0u64;
-    let outcome = syscall!(SYS_name_to_handle_at, directory, c(path).as_c_str(), &raw mut handle, &raw mut mount, flags);
-    (outcome, handle, mount)
-}
 
 #[track_caller]
 fn handle_of(path: &str) -> Handle {
     let (outcome, handle, _) = handle_with(AT, path, 0, 128);
     outcome.unwrap_or_else(|error| panic!("a handle of {path}: {error:?}"));
     handle
-}
-
-fn open_handle(mount: i32, handle: &Handle, flags: i32) -> Outcome<File> {
-    let fd = syscall!(SYS_open_by_handle_at, mount, &raw const *handle, flags)?;
-    // SAFETY: the descriptor is new and owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }.into())
 }
 
 fn path_of(file: &File) -> String {

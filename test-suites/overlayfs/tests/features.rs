@@ -1,39 +1,23 @@
 //! `index`, `nfs_export` and `metacopy`: hard links that hold, handles that lead back, attributes that come up without content.
 
-use abi::world::{c, exists, identity, mkdir, names, open, read, touch, write};
+use abi::file_handle::{self, AT_HANDLE_FID, Handle};
+use abi::world::{exists, identity, mkdir, names, open, read, touch, write};
 use abi::{Outcome, assert_errno, syscall};
 use overlayfs::{
     again, has_xattr, in_world, is_whiteout, left_in, mounted, mounted_read_only, overlay, rename, set_xattr, stat, unmounted, xattr,
 };
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-/// `struct file_handle` with all the room that there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-struct Handle {
-    bytes: u32,
-    kind: i32,
-    data: [u8; 128],
-}
-
-/// Linux 6.5: a handle that only identifies.
-const AT_HANDLE_FID: i32 = 0x200;
-
 fn handle(path: &str, flags: i32) -> Outcome<Handle> {
-    let mut handle = Handle { bytes: 128, kind: 0, data: [0; 128] };
-    let mut mount = 0u64;
-    syscall!(SYS_name_to_handle_at, libc::AT_FDCWD, c(path).as_c_str(), &raw mut handle, &raw mut mount, flags)?;
-    Ok(handle)
+    let (outcome, handle, _) = file_handle::handle_with(libc::AT_FDCWD, path, flags, 128);
+    outcome.map(|_| handle)
 }
 
 fn open_handle(handle: &Handle, flags: i32) -> Outcome<File> {
-    let root = File::open("m").expect("open");
-    let fd = syscall!(SYS_open_by_handle_at, &root, &raw const *handle, flags)?;
-    // SAFETY: the descriptor is new and owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }.into())
+    file_handle::open_handle(File::open("m").expect("open").as_raw_fd(), handle, flags)
 }
 
 fn linked_below() {
