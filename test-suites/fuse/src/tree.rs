@@ -35,6 +35,10 @@ pub struct Tree {
     pub open_flags: u32,
     /// Features that are taken.
     pub features: u32,
+    /// Features of the second word, which count with INIT_EXT.
+    pub more_features: u32,
+    /// `max_background`; 0 leaves it to the kernel.
+    pub max_background: u16,
     /// The minor version that is answered.
     pub minor: u32,
     /// `max_write`.
@@ -55,6 +59,8 @@ impl Default for Tree {
             negative_valid: 0,
             open_flags: 0,
             features: feature::ASYNC_READ | feature::BIG_WRITES,
+            more_features: 0,
+            max_background: 0,
             minor: 31,
             max_write: 65536,
             max_pages: 32,
@@ -249,8 +255,9 @@ impl Tree {
 
     /// INIT's answer.
     pub fn init(&self) -> Vec<u8> {
-        let body = Body::default().u32(7).u32(self.minor).u32(131_072).u32(self.features).u16(0).u16(0).u32(self.max_write);
-        let mut bytes = body.u32(1).u16(self.max_pages).u16(0).0;
+        let body = Body::default().u32(7).u32(self.minor).u32(131_072).u32(self.features);
+        let body = body.u16(self.max_background).u16(0).u32(self.max_write).u32(1).u16(self.max_pages).u16(0);
+        let mut bytes = body.u32(self.more_features).0;
         bytes.resize(64, 0);
         bytes
     }

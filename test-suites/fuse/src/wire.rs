@@ -76,6 +76,10 @@ pub mod feature {
     pub const MAX_PAGES: u32 = 1 << 22;
     pub const CACHE_SYMLINKS: u32 = 1 << 23;
     pub const NO_OPENDIR_SUPPORT: u32 = 1 << 24;
+    pub const HANDLE_KILLPRIV_V2: u32 = 1 << 28;
+    pub const INIT_EXT: u32 = 1 << 30;
+    /// Of the second word.
+    pub const DIRECT_IO_ALLOW_MMAP: u32 = 1 << (36 - 32);
 }
 
 /// What OPEN may be answered with.

@@ -33,6 +33,10 @@ struct Queues {
     phase: Phase,
     settings: Settings,
     waiting: VecDeque<Arc<Request>>,
+    /// What nobody waits for, as long as the server has `max_background` of the kind.
+    held_back: VecDeque<Arc<Request>>,
+    /// What nobody waits for and the server is to answer now.
+    active_background: u32,
     interrupts: VecDeque<Arc<Request>>,
     forgets: VecDeque<(u64, u64)>,
     /// Forgets that were read since the last request, so that neither waits for ever.
@@ -77,6 +81,8 @@ impl Connection {
                 phase: Phase::Starting,
                 settings: Settings::NONE,
                 waiting: VecDeque::new(),
+                held_back: VecDeque::new(),
+                active_background: 0,
                 interrupts: VecDeque::new(),
                 forgets: VecDeque::new(),
                 forgets_in_a_row: 0,
@@ -227,11 +233,46 @@ impl Connection {
             }
             let unique = self.next_unique.fetch_add(2, Ordering::Relaxed);
             let request = Request::new(question, unique, asker, purpose);
+            if purpose == Purpose::Background {
+                if queues.active_background >= self.max_background.load(Ordering::Relaxed) {
+                    queues.held_back.push_back(request.clone());
+                    return Ok(request);
+                }
+                queues.active_background += 1;
+            }
             queues.waiting.push_back(request.clone());
             request
         };
         self.readable.wake_one();
         Ok(request)
+    }
+
+    /// Ends a request that is in no queue any more; what was held back may take its place.
+    fn retire(&self, request: &Request, result: Result<Vec<u8>>) {
+        request.finish(result);
+        if request.purpose == Purpose::Background {
+            {
+                let mut queues = self.queues.lock();
+                queues.active_background = queues.active_background.saturating_sub(1);
+            }
+            self.send_held_back();
+        }
+    }
+
+    /// Hands on what was held back, as far as the limit goes (which may have been raised).
+    pub fn send_held_back(&self) {
+        loop {
+            {
+                let mut queues = self.queues.lock();
+                if queues.active_background >= self.max_background.load(Ordering::Relaxed) {
+                    return;
+                }
+                let Some(request) = queues.held_back.pop_front() else { return };
+                queues.active_background += 1;
+                queues.waiting.push_back(request);
+            }
+            self.readable.wake_one();
+        }
     }
 
     /// Waits for the answer: first for any signal, of which the server is told; then, as long as the server has not read the request, for
@@ -293,7 +334,7 @@ impl Connection {
             numbers.iter().filter_map(|unique| queues.sent.remove(unique)).collect()
         };
         for request in orphans {
-            request.finish(Err(Errno::CONNABORTED));
+            self.retire(&request, Err(Errno::CONNABORTED));
         }
         if self.devices.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.end();
@@ -317,6 +358,7 @@ impl Connection {
             }
             queues.phase = Phase::Ended;
             let mut ended: Vec<Arc<Request>> = queues.waiting.drain(..).collect();
+            ended.extend(core::mem::take(&mut queues.held_back));
             ended.extend(core::mem::take(&mut queues.sent).into_values());
             (ended, (core::mem::take(&mut queues.interrupts), core::mem::take(&mut queues.forgets)))
         };
@@ -389,7 +431,7 @@ impl Connection {
         if request.len_bytes() > room_bytes {
             drop(queues);
             // Only an extended attribute can be too long for what the server says it can take.
-            request.finish(Err(if request.opcode == Opcode::SetXattr { Errno::TOOBIG } else { Errno::IO }));
+            self.retire(&request, Err(if request.opcode == Opcode::SetXattr { Errno::TOOBIG } else { Errno::IO }));
             return None;
         }
         if request.purpose == Purpose::Tell {
@@ -446,7 +488,7 @@ impl Connection {
         if request.purpose == Purpose::Init {
             self.start(result.as_deref().unwrap_or_default());
         }
-        request.finish(result);
+        self.retire(request, result);
     }
 
     /// INIT is answered: takes the server's terms as far as they go with ours.

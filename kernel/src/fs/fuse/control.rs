@@ -264,6 +264,7 @@ impl Content for Control {
             return Err(Errno::INVAL);
         }
         limit.store(value as u32, Ordering::Relaxed);
+        self.connection.send_held_back();
         Ok(())
     }
 }

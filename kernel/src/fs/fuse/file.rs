@@ -5,14 +5,16 @@ use super::handle::{self, Handle};
 use super::node::Node;
 use super::pages::{self, FilePages};
 use super::poll::PollPoint;
-use super::protocol::{Features, Fields, Message, Opcode, OpenedFlags, READ_LOCK_OWNER, WRITE_CACHE, WRITE_LOCK_OWNER};
+use super::protocol::{Features, Fields, Message, Opcode, OpenedFlags, READ_LOCK_OWNER, WRITE_CACHE, WRITE_KILL_SUIDGID, WRITE_LOCK_OWNER};
 use super::request::Question;
 use crate::errno::{Errno, Result};
 use crate::fs::file::{self, FileMapping};
+use crate::fs::inode::InodeOps;
 use crate::fs::lock::{LockCall, RecordLock};
 use crate::fs::{FileOps, Inode, OpenFile, OpenFlags, PollEvents, PollTable, attributes};
 use crate::mm::{Frame, IoBuffer, PAGE_SIZE_BYTES};
 use crate::sync::SpinLock;
+use crate::task::{Capabilities, current};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -66,9 +68,25 @@ pub(super) fn ask_read(node: &Node, handle: &Handle, offset: u64, len_bytes: usi
     node.connection().call(Question::new(Opcode::Read, node.number, body).answer_up_to(len_bytes))
 }
 
+/// When the data of a WRITE were written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Into pages, which are written back.
+    Earlier,
+    /// By the call that waits.
+    Now,
+    /// Likewise, and the server takes the set-id bits away.
+    NowWithoutSetIds,
+}
+
 /// `WRITE`: how many bytes the server took.
-pub(super) fn ask_write(node: &Node, handle: &Handle, offset: u64, data: &[u8], flags: OpenFlags, cached: bool) -> Result<usize> {
-    let (write_flags, owner) = if cached { (WRITE_CACHE, 0) } else { (WRITE_LOCK_OWNER, handle::current_owner()) };
+pub(super) fn ask_write(node: &Node, handle: &Handle, offset: u64, data: &[u8], flags: OpenFlags, written: Written) -> Result<usize> {
+    let cached = written == Written::Earlier;
+    let (write_flags, owner) = match written {
+        Written::Earlier => (WRITE_CACHE, 0),
+        Written::Now => (WRITE_LOCK_OWNER, handle::current_owner()),
+        Written::NowWithoutSetIds => (WRITE_LOCK_OWNER | WRITE_KILL_SUIDGID, handle::current_owner()),
+    };
     let mut body = Message::default().u64(handle.number).u64(offset).u32(data.len() as u32).u32(write_flags);
     if node.connection().settings().minor >= 9 {
         body = body.u64(owner).u32(flags.bits()).u32(0);
@@ -132,6 +150,10 @@ impl RegularFile {
 
     fn read_direct(&self, file: &OpenFile, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64) -> Result<usize> {
         let most = direct_read_limit(node);
+        if node.connection().settings().has(Features::DIRECT_IO_ALLOW_MMAP) {
+            // Somebody may have stored through a mapping.
+            node.write_back(&self.inode)?;
+        }
         let mut total = 0;
         while buffer.remaining() > 0 {
             let wanted = buffer.remaining().min(most);
@@ -202,6 +224,9 @@ impl RegularFile {
 
     fn write_direct(&self, file: &OpenFile, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64, allowed: usize) -> Result<usize> {
         let settings = node.connection().settings();
+        if settings.has(Features::DIRECT_IO_ALLOW_MMAP) {
+            node.write_back(&self.inode)?;
+        }
         let most = settings.max_write_bytes.min(settings.max_pages * PAGE_SIZE_BYTES);
         let total = self.write_through(file, node, buffer, offset, allowed, most)?;
         node.cache.forget(&self.inode, offset / PAGE, (total as u64).div_ceil(PAGE) + 1);
@@ -220,6 +245,9 @@ impl RegularFile {
     ) -> Result<usize> {
         let mut data = Vec::new();
         let mut total = 0;
+        let told = self.is_direct(file) || node.connection().settings().has(Features::HANDLE_KILLPRIV_V2);
+        let keeps_set_ids = !told || current().credentials().capable(Capabilities::FSETID);
+        let kind = if keeps_set_ids { Written::Now } else { Written::NowWithoutSetIds };
         while total < allowed {
             let position = offset + total as u64;
             // Pieces end at page borders.
@@ -227,7 +255,7 @@ impl RegularFile {
             data.try_reserve(wanted.saturating_sub(data.len())).map_err(|_| Errno::NOMEM)?;
             data.resize(wanted, 0);
             let step = buffer.take(&mut data).and_then(|taken| {
-                let written = ask_write(node, &self.handle, position, &data[..taken], file.flags(), false)?;
+                let written = ask_write(node, &self.handle, position, &data[..taken], file.flags(), kind)?;
                 self.wrote(node, position, &data[..written])?;
                 Ok((taken, written))
             });
@@ -342,7 +370,12 @@ impl RegularFile {
         if allowed == 0 && buffer.remaining() == 0 {
             return Ok(0);
         }
-        if node.connection().settings().has(Features::HANDLE_KILLPRIV) {
+        let settings = node.connection().settings();
+        if self.is_direct(file) {
+            // The WRITE says what the server is to take away.
+            attributes::note_modified(&self.inode);
+        } else if settings.features.intersects(Features::HANDLE_KILLPRIV | Features::HANDLE_KILLPRIV_V2) {
+            node.drop_file_capabilities(&self.inode);
             attributes::note_modified(&self.inode);
         } else {
             attributes::before_write(file)?;
@@ -411,7 +444,7 @@ impl FileOps for RegularFile {
     fn check_mapping(&self, shared: bool) -> Result<()> {
         let node = self.node()?;
         if self.handle.flags.contains(OpenedFlags::DIRECT_IO) {
-            if shared {
+            if shared && !node.connection().settings().has(Features::DIRECT_IO_ALLOW_MMAP) {
                 return Err(Errno::NODEV);
             }
             node.cache.forget(&self.inode, 0, u64::MAX);

@@ -1,8 +1,9 @@
 //! A file that the server has opened: its number there, given back with RELEASE when the last user is gone.
 
 use super::mount::Instance;
+use super::names;
 use super::node::Node;
-use super::protocol::{Fields, Message, Opcode, OpenedFlags, RELEASE_FLOCK_UNLOCK};
+use super::protocol::{Fields, Message, OPEN_KILL_SUIDGID, Opcode, OpenedFlags, RELEASE_FLOCK_UNLOCK};
 use super::request::Question;
 use crate::errno::{Errno, Result};
 use crate::fs::{FdTable, OpenFlags};
@@ -60,7 +61,8 @@ impl Handle {
         if !settings.has(Features::ATOMIC_O_TRUNC) {
             sent.remove(OpenFlags::TRUNC);
         }
-        let body = Message::default().u32(sent.bits()).u32(0);
+        let strips = !is_directory && sent.contains(OpenFlags::TRUNC) && names::tells_to_strip(node);
+        let body = Message::default().u32(sent.bits()).u32(if strips { OPEN_KILL_SUIDGID } else { 0 });
         let question = Question::new(opcode, node.number, body).answer(16);
         let answer =
             if settings.has(silent) { node.connection().call_optional(question)? } else { Some(node.connection().call(question)?) };

@@ -4,14 +4,16 @@ use super::file;
 use super::handle::Handle;
 use super::mount::Instance;
 use super::node::Node;
-use super::protocol::{AttributesAnswer, Entry, Fields, Message, NodeAttributes, Opcode, set_attributes as bits};
+use super::protocol::{
+    AttributesAnswer, Entry, Features, Fields, Message, NodeAttributes, OPEN_KILL_SUIDGID, Opcode, set_attributes as bits,
+};
 use super::request::Question;
 use crate::errno::{Errno, Result};
 use crate::fs::inode::{AttributeChange, MadeFile, Timestamp};
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, OpenFlags, xattr};
 use crate::task::user_namespace::OVERFLOW_ID;
-use crate::task::{UserNamespace, current};
+use crate::task::{Capabilities, UserNamespace, current};
 use crate::time::clock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -154,15 +156,16 @@ pub fn make_symlink(node: &Node, dir: &Arc<Inode>, name: &[u8], target: &[u8]) -
     ask_new(node, dir, Question::new(Opcode::Symlink, node.number, body), FileType::Symlink, 0).map(|(inode, _)| inode)
 }
 
-fn open_fields(attributes: &Attributes, flags: OpenFlags) -> Message {
+fn open_fields(node: &Node, attributes: &Attributes, flags: OpenFlags) -> Message {
     let sent = flags - (OpenFlags::NOCTTY | OpenFlags::CLOEXEC);
-    Message::default().u32(sent.bits()).u32(FileType::Regular.mode_bits() | attributes.mode).u32(umask()).u32(0)
+    let strips = if flags.contains(OpenFlags::TRUNC) && tells_to_strip(node) { OPEN_KILL_SUIDGID } else { 0 };
+    Message::default().u32(sent.bits()).u32(FileType::Regular.mode_bits() | attributes.mode).u32(umask()).u32(strips)
 }
 
 /// `CREATE`; for a server without it `MKNOD`, and the file is opened afterwards.
 pub fn create_and_open(node: &Node, dir: &Arc<Inode>, name: &[u8], attributes: &Attributes, flags: OpenFlags) -> Result<MadeFile> {
     if !node.connection().lacks(Opcode::Create) {
-        let question = Question::new(Opcode::Create, node.number, open_fields(attributes, flags).name(name));
+        let question = Question::new(Opcode::Create, node.number, open_fields(node, attributes, flags).name(name));
         match ask_new(node, dir, question, FileType::Regular, 16) {
             Ok((inode, opened)) => return Ok((inode.clone(), Some(take_opened(&inode, &opened, flags)?))),
             Err(Errno::NOSYS) => node.connection().note_missing(Opcode::Create),
@@ -183,7 +186,7 @@ pub fn make_unnamed(node: &Node, dir: &Arc<Inode>, attributes: &Attributes, flag
     if node.connection().lacks(Opcode::TemporaryFile) {
         return Err(Errno::OPNOTSUPP);
     }
-    let question = Question::new(Opcode::TemporaryFile, node.number, open_fields(attributes, flags).name(b"/"));
+    let question = Question::new(Opcode::TemporaryFile, node.number, open_fields(node, attributes, flags).name(b"/"));
     match ask_new(node, dir, question, FileType::Regular, 16) {
         Ok((inode, opened)) => {
             node.state.lock().answered = None;
@@ -274,7 +277,6 @@ pub fn rename(
 
 /// `READLINK`.
 pub fn read_link(node: &Node) -> Result<Vec<u8>> {
-    use super::protocol::Features;
     node.require_good()?;
     if let Some(target) = node.state.lock().target.clone() {
         return Ok(target);
@@ -297,12 +299,23 @@ pub fn set_attributes(node: &Node, inode: &Arc<Inode>, change: &AttributeChange)
         // What is on its way may not arrive after the truncation.
         super::pages::write_back(node, inode)?;
     }
-    ask_change(node, inode, change)?;
+    let handled = node.connection().settings().features.intersects(Features::HANDLE_KILLPRIV | Features::HANDLE_KILLPRIV_V2);
+    if handled && (change.size_bytes.is_some() || change.uid.is_some() || change.gid.is_some()) {
+        // A mode that comes with one of these has lost its set-id bits, which the server sees to itself.
+        ask_change(node, inode, &AttributeChange { mode: None, ..change.clone() })?;
+    } else {
+        ask_change(node, inode, change)?;
+    }
     if let Some(size_bytes) = change.size_bytes {
         node.cache.set_len(inode, size_bytes);
         inode.attributes.lock().size_bytes = size_bytes;
     }
     Ok(())
+}
+
+/// Whether the server is to be told that what the caller does takes set-id bits away (HANDLE_KILLPRIV_V2).
+pub fn tells_to_strip(node: &Node) -> bool {
+    node.connection().settings().has(Features::HANDLE_KILLPRIV_V2) && !current().credentials().capable(Capabilities::FSETID)
 }
 
 /// Asks for a change of attributes.
@@ -322,6 +335,7 @@ pub fn ask_change(node: &Node, inode: &Arc<Inode>, change: &AttributeChange) -> 
     set(bits::MTIME, modified.is_some());
     set(bits::CTIME, changed.is_some());
     set(bits::FH, change.handle.is_some());
+    set(bits::KILL_SUIDGID, change.size_bytes.is_some() && tells_to_strip(node));
     let uid = change.uid.map(|uid| owner.uid_from_global(uid).ok_or(Errno::OVERFLOW)).transpose()?;
     let gid = change.gid.map(|gid| owner.gid_from_global(gid).ok_or(Errno::OVERFLOW)).transpose()?;
     let times = [change.accessed, modified, changed].map(Option::unwrap_or_default);
@@ -358,6 +372,13 @@ pub fn get_xattr(node: &Node, name: &[u8]) -> Result<Vec<u8>> {
     let body = Message::default().u32(xattr::VALUE_MAX_BYTES as u32).u32(0).name(name);
     let question = Question::new(Opcode::GetXattr, node.number, body).answer_up_to(xattr::VALUE_MAX_BYTES);
     node.connection().call_optional(question)?.ok_or(Errno::OPNOTSUPP)
+}
+
+/// `GETXATTR` for the length alone.
+pub fn xattr_len(node: &Node, name: &[u8]) -> Result<u32> {
+    let body = Message::default().u32(0).u32(0).name(name);
+    let answer = node.connection().call_optional(Question::new(Opcode::GetXattr, node.number, body).answer(8))?;
+    Ok(Fields(&answer.ok_or(Errno::OPNOTSUPP)?).u32())
 }
 
 /// `SETXATTR`.

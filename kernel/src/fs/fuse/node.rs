@@ -13,7 +13,7 @@ use super::request::Question;
 use crate::errno::{Errno, Result};
 use crate::fs::inode::{AttributeChange, MadeFile};
 use crate::fs::permission::Access;
-use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
+use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, file_capabilities, pipe};
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
 use crate::task::{Credentials, current};
@@ -55,6 +55,8 @@ pub(super) struct NodeState {
     pub(super) target: Option<Vec<u8>>,
     /// Times that only the kernel knows (writeback cache).
     times_are_ours: bool,
+    /// The file has no `security.capability`, as far as is known (HANDLE_KILLPRIV_V2).
+    has_no_capabilities: bool,
     /// Where a directory is.
     place: Weak<Dentry>,
 }
@@ -165,6 +167,8 @@ impl Node {
                 return;
             }
             let is_first = state.changed_at_ns == 0;
+            // Whoever changed something there may have given it capabilities.
+            state.has_no_capabilities = false;
             state.valid_until_ns = clock::monotonic_ns().saturating_add(lifetime_ns);
             state.changed_at_ns = state.changed_at_ns.max(1);
             if owns_content && !is_first {
@@ -401,8 +405,21 @@ impl InodeOps for Node {
         names::get_xattr(self, name)
     }
 
+    /// Asked before every write, as Linux asks; a server with HANDLE_KILLPRIV_V2 is believed until the attributes come anew.
+    fn drop_file_capabilities(&self, inode: &Arc<Inode>) {
+        if inode.file_type != FileType::Regular || self.state.lock().has_no_capabilities {
+            return;
+        }
+        match names::xattr_len(self, file_capabilities::NAME) {
+            // The server decides what becomes of the write.
+            Ok(len_bytes) if len_bytes > 0 => _ = names::remove_xattr(self, file_capabilities::NAME),
+            _ => self.state.lock().has_no_capabilities = self.connection().settings().has(Features::HANDLE_KILLPRIV_V2),
+        }
+    }
+
     fn set_xattr(&self, _inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         self.require_allowed()?;
+        self.state.lock().has_no_capabilities = false;
         names::set_xattr(self, name, value, flags)
     }
 

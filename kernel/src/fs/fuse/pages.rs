@@ -1,7 +1,7 @@
 //! The pages of a file on their way: filled from the server, written back to it, and as mappings see them.
 
 use super::cache;
-use super::file::{ask_read, ask_write, size_of, write_limit};
+use super::file::{Written, ask_read, ask_write, size_of, write_limit};
 use super::handle::Handle;
 use super::node::Node;
 use crate::errno::{Errno, Result};
@@ -81,7 +81,7 @@ fn write_back_run(node: &Node, inode: &Arc<Inode>, first: u64, end: u64) -> Resu
         return Ok(());
     }
     let handle = node.writer().ok_or(Errno::IO)?;
-    let written = ask_write(node, &handle, first * PAGE, &data, OpenFlags::empty(), true)?;
+    let written = ask_write(node, &handle, first * PAGE, &data, OpenFlags::empty(), Written::Earlier)?;
     if written == data.len() { Ok(()) } else { Err(Errno::IO) }
 }
 

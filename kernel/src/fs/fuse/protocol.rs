@@ -73,8 +73,10 @@ bitflags! {
         const CACHE_SYMLINKS = 1 << 23;
         const NO_OPENDIR_SUPPORT = 1 << 24;
         const EXPLICIT_INVAL_DATA = 1 << 25;
+        const HANDLE_KILLPRIV_V2 = 1 << 28;
         const INIT_EXT = 1 << 30;
         const HAS_EXPIRE_ONLY = 1 << 35;
+        const DIRECT_IO_ALLOW_MMAP = 1 << 36;
     }
 }
 
@@ -104,6 +106,7 @@ pub mod set_attributes {
     pub const MTIME: u32 = 1 << 5;
     pub const FH: u32 = 1 << 6;
     pub const CTIME: u32 = 1 << 10;
+    pub const KILL_SUIDGID: u32 = 1 << 11;
 }
 
 /// WRITE of pages that were written earlier: the handle is a guess.
@@ -112,6 +115,10 @@ pub const WRITE_CACHE: u32 = 1 << 0;
 pub const READ_LOCK_OWNER: u32 = 1 << 1;
 /// `lock_owner` of a WRITE is set.
 pub const WRITE_LOCK_OWNER: u32 = 1 << 1;
+/// WRITE takes the set-id bits away.
+pub const WRITE_KILL_SUIDGID: u32 = 1 << 2;
+/// OPEN and CREATE that empty the file take the set-id bits away.
+pub const OPEN_KILL_SUIDGID: u32 = 1 << 0;
 /// RELEASE ends `flock` locks, too.
 pub const RELEASE_FLOCK_UNLOCK: u32 = 1 << 1;
 /// A lock is one of `flock(2)`.

@@ -90,8 +90,10 @@ const OFFERED: Features = Features::ASYNC_READ
     .union(Features::CACHE_SYMLINKS)
     .union(Features::NO_OPENDIR_SUPPORT)
     .union(Features::EXPLICIT_INVAL_DATA)
+    .union(Features::HANDLE_KILLPRIV_V2)
     .union(Features::INIT_EXT)
-    .union(Features::HAS_EXPIRE_ONLY);
+    .union(Features::HAS_EXPIRE_ONLY)
+    .union(Features::DIRECT_IO_ALLOW_MMAP);
 
 /// INIT's body.
 pub fn offer() -> Message {
