@@ -60,8 +60,11 @@ pub fn before_write(file: &OpenFile) -> Result<()> {
 }
 
 /// A file that is written, cut or given away loses its capabilities, whoever does it (`capabilities(7)`). The caller holds its lock.
-/// For files whose attributes lie in memory; others see to it themselves.
+/// For files whose attributes lie in memory; others see to it themselves, or are asked to.
 pub fn drop_file_capabilities(inode: &Arc<Inode>) -> Result<()> {
+    if inode.file_type == FileType::Regular {
+        inode.ops.ask_to_drop_capabilities(inode);
+    }
     let is_kept_here = inode.file_type == FileType::Regular && inode.superblock.ops.is_immediate();
     if is_kept_here && inode.ops.get_xattr(inode, file_capabilities::NAME).is_ok() {
         inode.ops.remove_xattr(inode, file_capabilities::NAME)

@@ -361,6 +361,9 @@ pub trait InodeOps: Any + Send + Sync {
         Err(Errno::OPNOTSUPP)
     }
 
+    /// A regular file is about to lose its capabilities, and who keeps them elsewhere is to be asked (FUSE).
+    fn ask_to_drop_capabilities(&self, inode: &Arc<Inode>) {}
+
     /// `setxattr(2)`: flags are `XATTR_CREATE`, `XATTR_REPLACE`.
     fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         Err(Errno::OPNOTSUPP)

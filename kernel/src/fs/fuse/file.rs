@@ -9,7 +9,6 @@ use super::protocol::{Features, Fields, Message, Opcode, OpenedFlags, READ_LOCK_
 use super::request::Question;
 use crate::errno::{Errno, Result};
 use crate::fs::file::{self, FileMapping};
-use crate::fs::inode::InodeOps;
 use crate::fs::lock::{LockCall, RecordLock};
 use crate::fs::{FileOps, Inode, OpenFile, OpenFlags, PollEvents, PollTable, attributes};
 use crate::mm::{Frame, IoBuffer, PAGE_SIZE_BYTES};
@@ -375,7 +374,7 @@ impl RegularFile {
             // The WRITE says what the server is to take away.
             attributes::note_modified(&self.inode);
         } else if settings.features.intersects(Features::HANDLE_KILLPRIV | Features::HANDLE_KILLPRIV_V2) {
-            node.drop_file_capabilities(&self.inode);
+            attributes::drop_file_capabilities(&self.inode)?;
             attributes::note_modified(&self.inode);
         } else {
             attributes::before_write(file)?;

@@ -406,8 +406,8 @@ impl InodeOps for Node {
     }
 
     /// Asked before every write, as Linux asks; a server with HANDLE_KILLPRIV_V2 is believed until the attributes come anew.
-    fn drop_file_capabilities(&self, inode: &Arc<Inode>) {
-        if inode.file_type != FileType::Regular || self.state.lock().has_no_capabilities {
+    fn ask_to_drop_capabilities(&self, _inode: &Arc<Inode>) {
+        if self.state.lock().has_no_capabilities {
             return;
         }
         match names::xattr_len(self, file_capabilities::NAME) {
