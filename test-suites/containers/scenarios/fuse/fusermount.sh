@@ -58,14 +58,3 @@ scenario_fusermount3_lets_others_in_when_the_owner_of_the_system_does() {
     as_user fusermount3 -u /work/m
     gone /work/m
 }
-
-scenario_fusermount3_unmounts_behind_a_dead_server() {
-    mkdir tree m
-    echo text > tree/file
-    mksquashfs tree image.sqfs -quiet -no-progress > /dev/null
-    serves /work/m squashfuse -f -o auto_unmount /work/image.sqfs /work/m
-    equal "the file" "$(cat m/file)" text
-    kill -KILL $server
-    wait $server || true
-    eventually unmounted /work/m
-}
