@@ -141,7 +141,8 @@ scenario_user_may_not_read_what_is_root_s() {
 scenario_sandbox_dies_with_its_parent() {
     bash -c 'bwrap --bind / / --die-with-parent sleep 777 & echo $! > /work/pid; sleep 778' &
     local shell=$!
-    eventually pgrep -f 'sleep 777'
+    # The program itself: bubblewrap, which has the same words in its arguments, may not have asked for the signal yet.
+    eventually pgrep -f '^sleep 777'
     kill -KILL $shell
     pkill -KILL -f 'sleep 778' || true
     eventually gone
