@@ -51,7 +51,7 @@ seq 5000 > n; gzip -c n > n.gz; gunzip -c n.gz | cmp - n && echo gzip; zcat n.gz
 dd if=n of=block bs=100 skip=1 count=2 2>/dev/null; wc -c < block; dd if=/dev/zero bs=1k count=2 2>/dev/null | wc -c; cp n m; echo change >> m; diff -u n m | tail -1; diff -u n m > p; patch n < p; cmp n m && echo patched
 
 step 'processes'
-sleep 50 & s=$!; ps -o pid,comm | awk -v p=$s '$1 == p {print $2}'; pidof sleep | grep -qw $s && echo pidof; kill -STOP $s; sleep 0.2 2>/dev/null || usleep 200000; grep State /proc/$s/status | cut -f2 | cut -c1; kill -CONT $s; killall sleep; wait $s; echo "killall $?"
+sleep 50 & s=$!; ps -o pid,comm | awk -v p=$s '$1 == p {print $2}'; pidof sleep | grep -qw $s && echo pidof; kill -STOP $s; sleep 0.2 2>/dev/null || usleep 200000; grep State /proc/$s/status | cut -f2 | cut -c1; kill -CONT $s; killall sleep; wait $s 2> /dev/null; echo "killall $?"
 timeout 1 sleep 20; echo "timeout $?"; renice -n 5 -p $$ > /dev/null; cut -d' ' -f19 /proc/$$/stat; renice -n -5 -p $$ > /dev/null; nohup echo nohup 2>/dev/null; env -i A=1 env; setsid sh -c 'echo session'; time true 2>&1 | wc -l; start-stop-daemon -S -p /tmp/none -x /bin/true; echo "ssd $?"
 id; id -un; whoami; groups; uname -s -m; arch; hostname box; hostname; nproc | no_numbers; uptime | wc -l; free | no_numbers | head -1; yes | head -n 2; true && ! false && echo logic; usleep 1000; sh -c 'exit 9'; echo $?; tty; ttysize 2>/dev/null; run-parts --test a
 taskset -p $$ | no_numbers; ionice > /dev/null 2>&1; echo "ionice $?"; setpriv --no-new-privs id -u; su -c 'echo su' root; watch -n 1 -t true > /dev/null 2>&1 & sleep 1; kill $!; wait $! 2>/dev/null; top -b -n 1 | head -1 | no_numbers | cut -c1-4; dmesg | wc -l | no_numbers
