@@ -205,6 +205,10 @@ impl SuperBlockOps for DevPtsSuper {
         }
     }
 
+    fn block_size_bytes(&self) -> u32 {
+        1024
+    }
+
     fn show_options(&self, _superblock: &SuperBlock, out: &mut dyn Write) -> core::fmt::Result {
         let options = self.0.options.lock().clone();
         let namespace = current().credentials().user_namespace.clone();

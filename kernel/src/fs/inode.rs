@@ -1,6 +1,7 @@
 //! Inodes: files apart from their names.
 
 use crate::errno::{Errno, Result};
+use crate::fs::stat::{Stat, StatRequest};
 use crate::fs::{Dentry, FileOps, OpenFlags, Path, SuperBlock};
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
@@ -74,8 +75,10 @@ pub struct Attributes {
     pub modified: Timestamp,
     /// Last change of the attributes.
     pub changed: Timestamp,
-    /// Birth (`statx`).
-    pub created: Timestamp,
+    /// Birth (`statx`), where the filesystem keeps it.
+    pub created: Option<Timestamp>,
+    /// `st_blksize` where it is not the filesystem's ([`SuperBlockOps::block_size_bytes`](super::superblock::SuperBlockOps)); else 0.
+    pub block_size_bytes: u32,
 }
 
 /// A change of attributes; `None` leaves one alone. The generic code has checked permissions and worked out set-id clearing.
@@ -97,7 +100,19 @@ impl Attributes {
     /// Those of a new file: all times are now, nothing in it.
     pub fn new(mode: u32, uid: u32, gid: u32) -> Self {
         let now = crate::time::clock::realtime_ns();
-        Self { mode: mode & 0o7777, uid, gid, links: 1, size_bytes: 0, blocks: 0, accessed: now, modified: now, changed: now, created: now }
+        Self {
+            mode: mode & 0o7777,
+            uid,
+            gid,
+            links: 1,
+            size_bytes: 0,
+            blocks: 0,
+            accessed: now,
+            modified: now,
+            changed: now,
+            created: None,
+            block_size_bytes: 0,
+        }
     }
 }
 
@@ -311,9 +326,15 @@ pub trait InodeOps: Any + Send + Sync {
     /// A name that this directory answered for (or one it just made) has its dentry now. The directory's lock is held.
     fn entered(&self, dentry: &Arc<Dentry>) {}
 
-    /// Brings [`Self::attributes`] up to date where they are kept elsewhere: `stat(2)`, and what else must know them as they are.
-    fn refresh(&self, inode: &Inode) -> Result<()> {
+    /// Brings [`Self::attributes`] up to date where they are kept elsewhere.
+    fn refresh(&self, inode: &Inode, request: StatRequest) -> Result<()> {
         Ok(())
+    }
+
+    /// What `stat(2)` and `statx(2)` show.
+    fn stat(&self, inode: &Inode, request: StatRequest) -> Result<Stat> {
+        self.refresh(inode, request)?;
+        self.attributes(inode).map(|attributes| Stat::of(attributes, request))
     }
 
     /// Whether somebody else than the kernel decides who may change attributes: then changes are only asked for.

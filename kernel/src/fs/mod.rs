@@ -43,6 +43,7 @@ pub mod select;
 pub mod signalfd;
 pub mod socket;
 pub mod splice;
+pub mod stat;
 pub mod superblock;
 pub mod sysfs;
 mod sysfs_network;

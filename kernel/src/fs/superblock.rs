@@ -340,6 +340,11 @@ pub trait SuperBlockOps: Any + Send + Sync {
         false
     }
 
+    /// `st_blksize` of files that say nothing else ([`Attributes::block_size_bytes`](super::Attributes)).
+    fn block_size_bytes(&self) -> u32 {
+        crate::mm::PAGE_SIZE_BYTES as u32
+    }
+
     /// The longest name in bytes (`ENAMETOOLONG` beyond).
     fn name_max_bytes(&self) -> usize {
         255

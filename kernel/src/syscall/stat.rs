@@ -3,9 +3,9 @@
 use super::attributes::look_up;
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
+use crate::fs::stat::{Freshness, Known, Stat, StatRequest};
 use crate::fs::superblock::split_device;
 use crate::fs::{Attributes, Inode, Path, SuperBlock, mount};
-use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::UserPointer;
 use crate::task::current;
 use alloc::sync::Arc;
@@ -43,9 +43,12 @@ fn full_mode(inode: &Inode, attributes: &Attributes) -> u32 {
     inode.file_type.mode_bits() | attributes.mode
 }
 
+fn block_size(inode: &Inode, attributes: &Attributes) -> u32 {
+    if attributes.block_size_bytes != 0 { attributes.block_size_bytes } else { inode.superblock.ops.block_size_bytes() }
+}
+
 fn write_stat(inode: &Arc<Inode>, address: u64) -> Result<u64> {
-    inode.ops.refresh(inode)?;
-    let attributes = inode.ops.attributes(inode)?;
+    let attributes = inode.ops.stat(inode, StatRequest::default())?.attributes;
     let namespace = current().credentials().user_namespace.clone();
     let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
     let time = |time: i128| {
@@ -59,7 +62,7 @@ fn write_stat(inode: &Arc<Inode>, address: u64) -> Result<u64> {
     words[4] = u64::from(namespace.shown_gid(attributes.gid));
     words[5] = inode.device;
     words[6] = attributes.size_bytes;
-    words[7] = PAGE_SIZE_BYTES as u64;
+    words[7] = u64::from(block_size(inode, &attributes));
     words[8] = attributes.blocks;
     words[9..11].copy_from_slice(&time(attributes.accessed));
     words[11..13].copy_from_slice(&time(attributes.modified));
@@ -97,24 +100,29 @@ fn statx(arguments: &Arguments) -> Result<u64> {
         return Err(Errno::INVAL);
     }
     let place = look_up(arguments[0], arguments[1], flags, sys::AT_NO_AUTOMOUNT | sys::AT_STATX_SYNC_TYPE)?;
-    let words = statx_words(&place, mask)?;
+    let freshness = match flags & sys::AT_STATX_SYNC_TYPE {
+        sys::AT_STATX_FORCE_SYNC => Freshness::Asked,
+        sys::AT_STATX_DONT_SYNC => Freshness::Known,
+        _ => Freshness::AsStat,
+    };
+    let words = statx_words(&place, mask, freshness)?;
     UserPointer::<[u64; STATX_WORDS]>::new(arguments[4]).write(words).map(|()| 0)
 }
 
 /// Words of `struct statx` (`linux/stat.h`).
 const STATX_WORDS: usize = 32;
 
-fn statx_words(place: &Path, wanted: u32) -> Result<[u64; STATX_WORDS]> {
+fn statx_words(place: &Path, wanted: u32, freshness: Freshness) -> Result<[u64; STATX_WORDS]> {
     let inode = place.inode().ok_or(Errno::NOENT)?;
-    inode.ops.refresh(&inode)?;
-    let attributes = inode.ops.attributes(&inode)?;
+    let request = StatRequest { birth_time: wanted & sys::STATX_BTIME != 0, freshness };
+    let Stat { attributes, known } = inode.ops.stat(&inode, request)?;
     let namespace = current().credentials().user_namespace.clone();
     let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
     let time = |time: i128| {
         let (seconds, nanoseconds) = seconds_and_nanoseconds(time);
         [seconds as u64, u64::from(nanoseconds)]
     };
-    let mut mask = sys::STATX_BASIC_STATS | sys::STATX_MNT_ID | (wanted & sys::STATX_BTIME);
+    let mut mask = sys::STATX_MNT_ID | known.bits();
     let mut mount_id = u64::from(mount::number(place.mount()));
     if wanted & sys::STATX_MNT_ID_UNIQUE != 0 {
         mask = (mask & !sys::STATX_MNT_ID) | sys::STATX_MNT_ID_UNIQUE;
@@ -126,7 +134,7 @@ fn statx_words(place: &Path, wanted: u32) -> Result<[u64; STATX_WORDS]> {
         pair(major, minor)
     };
     let mut words = [0u64; STATX_WORDS];
-    words[0] = pair(mask, PAGE_SIZE_BYTES as u32);
+    words[0] = pair(mask, block_size(&inode, &attributes));
     words[1] = root;
     words[2] = pair(attributes.links, namespace.shown_uid(attributes.uid));
     words[3] = pair(namespace.shown_gid(attributes.gid), full_mode(&inode, &attributes));
@@ -136,8 +144,8 @@ fn statx_words(place: &Path, wanted: u32) -> Result<[u64; STATX_WORDS]> {
     words[6] = attributes.blocks;
     words[7] = u64::from(sys::STATX_ATTR_MOUNT_ROOT | sys::STATX_ATTR_AUTOMOUNT | sys::STATX_ATTR_DAX);
     words[8..10].copy_from_slice(&time(attributes.accessed));
-    if mask & sys::STATX_BTIME != 0 {
-        words[10..12].copy_from_slice(&time(attributes.created));
+    if let Some(created) = attributes.created.filter(|_| known.contains(Known::BIRTH_TIME)) {
+        words[10..12].copy_from_slice(&time(created));
     }
     words[12..14].copy_from_slice(&time(attributes.changed));
     words[14..16].copy_from_slice(&time(attributes.modified));

@@ -1,6 +1,8 @@
 //! A file system in memory that answers every request as a good server would.
 
-use crate::wire::{Answer, Attr, Body, Request, attr_out, dirent, entry_out, feature, op, open_out, set};
+use crate::wire::{
+    Answer, Attr, Body, Request, STATX_BASIC, STATX_BIRTH, attr_out, dirent, entry_out, feature, op, open_out, set, statx_out,
+};
 use libc::{EEXIST, EINVAL, ENODATA, ENOENT, ENOSYS, ENOTDIR, ENOTEMPTY, ERANGE};
 use std::collections::BTreeMap;
 
@@ -16,6 +18,8 @@ pub struct File {
     pub entries: BTreeMap<Vec<u8>, u64>,
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub generation: u64,
+    /// Seconds; what STATX tells.
+    pub birth: u64,
 }
 
 /// The tree, and how it answers.
@@ -39,6 +43,10 @@ pub struct Tree {
     pub more_features: u32,
     /// `max_background`; 0 leaves it to the kernel.
     pub max_background: u16,
+    /// `congestion_threshold`; likewise.
+    pub congestion_threshold: u16,
+    /// STATX is answered.
+    pub has_statx: bool,
     /// The minor version that is answered.
     pub minor: u32,
     /// `max_write`.
@@ -61,6 +69,8 @@ impl Default for Tree {
             features: feature::ASYNC_READ | feature::BIG_WRITES,
             more_features: 0,
             max_background: 0,
+            congestion_threshold: 0,
+            has_statx: false,
             minor: 31,
             max_write: 65536,
             max_pages: 32,
@@ -142,9 +152,18 @@ impl Tree {
     fn node_at(&self, parent: u64, name: &[u8]) -> Result<u64> {
         let directory = self.files.get(&parent).ok_or(ENOENT)?;
         if directory.attr.mode & libc::S_IFMT != libc::S_IFDIR {
-            return Err(ENOTDIR);
+            return if name == b"." { Ok(parent) } else { Err(ENOTDIR) };
         }
-        directory.entries.get(name).copied().ok_or(ENOENT)
+        match name {
+            b"." => Ok(parent),
+            b".." => Ok(self.parent_of(parent)),
+            name => directory.entries.get(name).copied().ok_or(ENOENT),
+        }
+    }
+
+    fn parent_of(&self, node: u64) -> u64 {
+        let holds = |file: &File| file.entries.values().any(|&entry| entry == node);
+        self.files.iter().find(|(_, file)| holds(file)).map_or(ROOT, |(&parent, _)| parent)
     }
 
     fn open(&mut self, flags: u32) -> Vec<u8> {
@@ -173,6 +192,7 @@ impl Tree {
                 Err(error) => Err(error),
             },
             op::GETATTR => self.files.get(&node).map(|file| attr_out(&file.attr, self.attr_valid)).ok_or(ENOENT),
+            op::STATX if self.has_statx => self.statx(node, STATX_BASIC | STATX_BIRTH),
             op::SETATTR => self.set_attributes(request),
             op::READLINK => Ok(self.files[&node].content.clone()),
             op::SYMLINK => {
@@ -253,10 +273,16 @@ impl Tree {
         }
     }
 
+    /// STATX's answer, with these parts known.
+    pub fn statx(&self, node: u64, mask: u32) -> Result {
+        let file = self.files.get(&node).ok_or(ENOENT)?;
+        Ok(statx_out(&file.attr, mask, file.birth, self.attr_valid))
+    }
+
     /// INIT's answer.
     pub fn init(&self) -> Vec<u8> {
         let body = Body::default().u32(7).u32(self.minor).u32(131_072).u32(self.features);
-        let body = body.u16(self.max_background).u16(0).u32(self.max_write).u32(1).u16(self.max_pages).u16(0);
+        let body = body.u16(self.max_background).u16(self.congestion_threshold).u32(self.max_write).u32(1).u16(self.max_pages).u16(0);
         let mut bytes = body.u32(self.more_features).0;
         bytes.resize(64, 0);
         bytes

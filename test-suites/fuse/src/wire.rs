@@ -53,6 +53,7 @@ pub mod op {
     pub const LSEEK: u32 = 46;
     pub const COPY_FILE_RANGE: u32 = 47;
     pub const TMPFILE: u32 = 51;
+    pub const STATX: u32 = 52;
 }
 
 /// Flags of INIT.
@@ -61,6 +62,7 @@ pub mod feature {
     pub const ASYNC_READ: u32 = 1 << 0;
     pub const POSIX_LOCKS: u32 = 1 << 1;
     pub const ATOMIC_O_TRUNC: u32 = 1 << 3;
+    pub const EXPORT_SUPPORT: u32 = 1 << 4;
     pub const BIG_WRITES: u32 = 1 << 5;
     pub const DONT_MASK: u32 = 1 << 6;
     pub const FLOCK_LOCKS: u32 = 1 << 10;
@@ -79,6 +81,8 @@ pub mod feature {
     pub const HANDLE_KILLPRIV_V2: u32 = 1 << 28;
     pub const INIT_EXT: u32 = 1 << 30;
     /// Of the second word.
+    pub const CREATE_SUPP_GROUP: u32 = 1 << (34 - 32);
+    /// Likewise.
     pub const DIRECT_IO_ALLOW_MMAP: u32 = 1 << (36 - 32);
 }
 
@@ -126,6 +130,8 @@ pub struct Request {
     pub uid: u32,
     pub gid: u32,
     pub pid: u32,
+    /// Bytes at the end of the body that extend it.
+    pub extension_bytes: usize,
     pub body: Vec<u8>,
 }
 
@@ -136,7 +142,13 @@ impl Request {
         let (len, opcode) = (fields.u32(), fields.u32());
         let (unique, node) = (fields.u64(), fields.u64());
         let (uid, gid, pid) = (fields.u32(), fields.u32(), fields.u32());
-        Self { len, opcode, unique, node, uid, gid, pid, body: bytes[IN_HEADER..].to_vec() }
+        let extension_bytes = usize::from(fields.u16()) * 8;
+        Self { len, opcode, unique, node, uid, gid, pid, extension_bytes, body: bytes[IN_HEADER..].to_vec() }
+    }
+
+    /// What extends the body.
+    pub fn extension(&self) -> &[u8] {
+        &self.body[self.body.len() - self.extension_bytes..]
     }
 
     /// The body's fields from the front.
@@ -255,6 +267,8 @@ pub struct Attr {
     pub uid: u32,
     pub gid: u32,
     pub rdev: u32,
+    /// 0 leaves it to the kernel.
+    pub block_size: u32,
 }
 
 impl Attr {
@@ -263,13 +277,29 @@ impl Attr {
         let body = body.u64(self.ino).u64(self.size).u64(self.blocks);
         let body = self.times.iter().fold(body, |body, time| body.u64(*time));
         let body = self.nanoseconds.iter().fold(body, |body, nanoseconds| body.u32(*nanoseconds));
-        body.u32(self.mode).u32(self.nlink).u32(self.uid).u32(self.gid).u32(self.rdev).u32(4096).u32(0)
+        body.u32(self.mode).u32(self.nlink).u32(self.uid).u32(self.gid).u32(self.rdev).u32(self.block_size).u32(0)
     }
 }
 
 /// `fuse_attr_out`, valid for so many seconds.
 pub fn attr_out(attr: &Attr, valid: u64) -> Vec<u8> {
     attr.body(Body::default().u64(valid).u32(0).u32(0)).0
+}
+
+/// Of `statx(2)`: all that `stat(2)` tells, too.
+pub const STATX_BASIC: u32 = 0x7ff;
+/// Of `statx(2)`: the birth time.
+pub const STATX_BIRTH: u32 = 0x800;
+
+/// `fuse_statx_out` with these parts known, valid for so many seconds.
+pub fn statx_out(attr: &Attr, mask: u32, birth: u64, valid: u64) -> Vec<u8> {
+    let body = Body::default().u64(valid).u32(0).u32(0).u64(0).u64(0);
+    let body = body.u32(mask).u32(attr.block_size).u64(0).u32(attr.nlink).u32(attr.uid).u32(attr.gid).u16(attr.mode as u16).u16(0);
+    let body = body.u64(attr.ino).u64(attr.size).u64(attr.blocks).u64(0);
+    let time = |body: Body, index: usize| body.u64(attr.times[index]).u32(attr.nanoseconds[index]).u32(0);
+    let body = time(body, 0).u64(birth).u32(7).u32(0);
+    let body = time(time(body, 2), 1);
+    body.u32(0).u32(attr.rdev).u32(0).u32(0).bytes(&[0; 112]).0
 }
 
 /// `fuse_entry_out`.

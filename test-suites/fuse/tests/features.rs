@@ -236,3 +236,75 @@ fn no_more_requests_that_nobody_waits_for_than_the_server_takes() {
         fs.unmount();
     });
 }
+
+/// A directory `d` that everybody may write, of group 500.
+fn of_another_group(more_features: u32) -> Fs {
+    let fs = Setup::default()
+        .options(",allow_other")
+        .tree(|tree| {
+            let folder = tree.directory("d");
+            *tree.attr(folder) = fuse::wire::Attr { mode: libc::S_IFDIR | 0o777, gid: 500, ..tree.attr(folder).clone() };
+            (tree.features, tree.more_features) = (tree.features | feature::INIT_EXT, more_features);
+        })
+        .serve();
+    fs.ready();
+    fs
+}
+
+/// Makes files of all kinds in `d`, as a member of these groups.
+fn make_all(groups: &[u32]) {
+    spawn(|| {
+        syscall!(SYS_setgroups, groups.len(), groups.as_ptr()).expect("setgroups");
+        syscall!(SYS_setgid, 1000).expect("setgid");
+        syscall!(SYS_setuid, 1000).expect("setuid");
+        std::fs::create_dir("/tmp/m/d/folder").expect("mkdir");
+        std::os::unix::fs::symlink("target", "/tmp/m/d/link").expect("symlink");
+        File::create("/tmp/m/d/file").expect("create");
+        abi::world::mknod("/tmp/m/d/pipe", libc::S_IFIFO | 0o600, 0).expect("mknod");
+    })
+    .join();
+}
+
+const MAKING: [u32; 4] = [op::MKDIR, op::SYMLINK, op::CREATE, op::MKNOD];
+
+#[test]
+fn who_makes_files_tells_that_he_is_in_the_group_of_the_directory() {
+    in_world(|| {
+        let fs = of_another_group(feature::CREATE_SUPP_GROUP);
+        make_all(&[400, 500, 600]);
+        for opcode in MAKING {
+            let asked = fs.last(opcode);
+            // Size, type FUSE_EXT_GROUPS, one group, padding.
+            let fields: Vec<u32> = asked.extension().chunks(4).map(|word| u32::from_le_bytes(word.try_into().expect("a word"))).collect();
+            assert_eq!(fields, [16, 32, 1, 500], "operation {opcode}");
+            assert_eq!(asked.len as usize, 40 + asked.body.len());
+        }
+        assert_eq!(fs.last(op::MKDIR).name(8), b"folder");
+        std::fs::hard_link("/tmp/m/d/file", "/tmp/m/d/hard").expect("link");
+        assert_eq!(fs.last(op::LINK).extension_bytes, 0);
+        fs.unmount();
+    });
+}
+
+#[test]
+fn who_is_not_in_the_group_or_has_it_as_his_own_tells_nothing() {
+    in_world(|| {
+        let fs = of_another_group(feature::CREATE_SUPP_GROUP);
+        make_all(&[400, 600]);
+        assert!(MAKING.iter().all(|&opcode| fs.last(opcode).extension_bytes == 0));
+        fs.tree(|tree| tree.attr(2).gid = 1000);
+        std::fs::create_dir("/tmp/m/e").expect("mkdir");
+        assert_eq!(fs.last(op::MKDIR).extension_bytes, 0);
+        fs.unmount();
+    });
+}
+
+#[test]
+fn groups_are_not_told_to_who_did_not_ask() {
+    in_world(|| {
+        let fs = of_another_group(0);
+        make_all(&[500]);
+        assert!(MAKING.iter().all(|&opcode| fs.last(opcode).extension_bytes == 0));
+        fs.unmount();
+    });
+}

@@ -7,6 +7,7 @@ use super::request::Question;
 use crate::errno::{Errno, Result};
 use crate::fs::{FileOps, FileType, Inode, OpenFile, OpenFlags};
 use crate::mm::IoBuffer;
+use crate::task::current;
 use crate::time::clock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -45,12 +46,6 @@ impl OpenDirectory {
         !settings.has(Features::READDIRPLUS_AUTO) || position == 0 || looked_up
     }
 
-    fn ask(&self, node: &Node, opcode: Opcode, position: u64) -> Result<Vec<u8>> {
-        let body = Message::default().u64(self.handle.number).u64(position).u32(REQUEST_BYTES as u32).u32(0);
-        let body = body.u64(0).u32(self.handle.open_flags.bits()).u32(0);
-        node.connection().call(Question::new(opcode, node.number, body).answer_up_to(REQUEST_BYTES))
-    }
-
     /// Makes what READDIRPLUS said of a name known, as a lookup would have.
     fn link(&self, file: &OpenFile, node: &Node, name: &[u8], entry: &Entry, asked_at_ns: u64) {
         if entry.node == 0 {
@@ -86,6 +81,36 @@ impl OpenDirectory {
         }
         dentry.valid_until_ns.store(until_ns, Ordering::Relaxed);
     }
+}
+
+/// The name that a directory has for a file with this number (`st_ino`). `ENOENT`.
+pub fn name_of(node: &Node, number: u64) -> Result<Vec<u8>> {
+    let handle = Handle::open(node, true, OpenFlags::DIRECTORY)?;
+    let mut position = 0;
+    loop {
+        let answer = ask(node, &handle, Opcode::ReadDirectory, position)?;
+        let mut fields = Fields(&answer);
+        let before = position;
+        while let Some(entry) = take_dirent(&mut fields, 0)? {
+            if entry.number == number && entry.name != b"." && entry.name != b".." {
+                return Ok(entry.name.to_vec());
+            }
+            position = entry.next;
+        }
+        if position == before {
+            return Err(Errno::NOENT);
+        }
+        if current().must_end() {
+            // A server may go round in circles.
+            return Err(Errno::INTR);
+        }
+    }
+}
+
+fn ask(node: &Node, handle: &Handle, opcode: Opcode, position: u64) -> Result<Vec<u8>> {
+    let body = Message::default().u64(handle.number).u64(position).u32(REQUEST_BYTES as u32).u32(0);
+    let body = body.u64(0).u32(handle.open_flags.bits()).u32(0);
+    node.connection().call(Question::new(opcode, node.number, body).answer_up_to(REQUEST_BYTES))
 }
 
 /// One entry on the wire.
@@ -132,16 +157,16 @@ impl FileOps for OpenDirectory {
         let asked_at_ns = clock::monotonic_ns();
         let mut plus = Self::wants_plus(node, position);
         let answer = if plus {
-            match self.ask(node, Opcode::ReadDirectoryPlus, position) {
+            match ask(node, &self.handle, Opcode::ReadDirectoryPlus, position) {
                 Err(Errno::NOSYS) => {
                     node.connection().note_missing(Opcode::ReadDirectoryPlus);
                     plus = false;
-                    self.ask(node, Opcode::ReadDirectory, position)?
+                    ask(node, &self.handle, Opcode::ReadDirectory, position)?
                 }
                 answer => answer?,
             }
         } else {
-            self.ask(node, Opcode::ReadDirectory, position)?
+            ask(node, &self.handle, Opcode::ReadDirectory, position)?
         };
         let minor = node.connection().settings().minor;
         let head_bytes = if plus { Entry::len_bytes(minor) } else { 0 };

@@ -176,7 +176,7 @@ impl RegularFile {
     fn read_cached(&self, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64) -> Result<usize> {
         let ends_beyond = offset.saturating_add(buffer.remaining() as u64) > size_of(&self.inode);
         if ends_beyond || node.connection().settings().has(Features::AUTO_INVAL_DATA) {
-            node.refresh_stale(&self.inode)?;
+            super::attributes::refresh(node, &self.inode, Some(&self.handle))?;
         }
         let mut page = [0; PAGE_SIZE_BYTES];
         let mut total = 0;
@@ -415,7 +415,7 @@ impl FileOps for RegularFile {
             Err(error) => return Some(Err(error)),
         };
         match whence {
-            sys::SEEK_END => node.refresh_stale(&self.inode).err().map(Err),
+            sys::SEEK_END => super::attributes::refresh(node, &self.inode, Some(&self.handle)).err().map(Err),
             sys::SEEK_DATA | sys::SEEK_HOLE => self.ask_seek(node, offset, whence).transpose(),
             _ => None,
         }
@@ -550,12 +550,12 @@ impl RegularFile {
     fn ask_seek(&self, node: &Node, offset: i64, whence: u32) -> Result<Option<u64>> {
         node.write_back(&self.inode)?;
         if node.connection().lacks(Opcode::Seek) {
-            return node.refresh_stale(&self.inode).map(|()| None);
+            return super::attributes::refresh(node, &self.inode, Some(&self.handle)).map(|()| None);
         }
         let body = Message::default().u64(self.handle.number).u64(offset as u64).u32(whence).u32(0);
         match node.connection().call_optional(Question::new(Opcode::Seek, node.number, body).answer(8))? {
             Some(answer) => Ok(Some(Fields(&answer).u64())),
-            None => node.refresh_stale(&self.inode).map(|()| None),
+            None => super::attributes::refresh(node, &self.inode, Some(&self.handle)).map(|()| None),
         }
     }
 }

@@ -27,7 +27,7 @@ pub fn ioctl(_file: &OpenFile, node: &Node, handle: &Handle, is_directory: bool,
     let flags = if is_directory { IOCTL_DIRECTORY } else { 0 };
     let body = Message::default().u64(handle.number).u32(flags).u32(request).u64(argument);
     let body = body.u32(given_bytes as u32).u32(taken_bytes as u32).data(&given)?;
-    let question = Question { min_answer_bytes: 16, max_answer_bytes: 16 + taken_bytes, ..Question::new(Opcode::Ioctl, node.number, body) };
+    let question = Question::new(Opcode::Ioctl, node.number, body).answer_between(16, 16 + taken_bytes);
     let answer = node.connection().call_optional(question)?.ok_or(Errno::NOTTY)?;
     let mut fields = Fields(&answer);
     let (result, out_flags) = (fields.u32() as i32, fields.u32());

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::control;
 use super::device::Device;
+use super::export;
 use super::names;
 use super::node::Node;
 use super::options::Options;
@@ -10,6 +11,7 @@ use super::protocol::{Entry, Features, Fields, Message, Opcode, ROOT_NODE};
 use super::request::Question;
 use super::terms::Terms;
 use crate::errno::{Errno, Result};
+use crate::fs::handle::FileHandle;
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
 use crate::fs::{Attributes, Dentry, FileType, Inode, SuperBlock};
 use crate::mm::PAGE_SIZE_BYTES;
@@ -113,7 +115,7 @@ fn make(
     let instance = Arc::new(Instance { connection: connection.clone(), nodes: SpinLock::new(BTreeMap::new()) });
     let superblock = SuperBlock::new(&TYPE, flags, owner, subtype, Arc::new(FuseSuper(instance.clone())));
     let file_type = FileType::from_mode(root_mode).ok_or(Errno::INVAL)?;
-    let attributes = Attributes { accessed: 0, modified: 0, changed: 0, created: 0, ..Attributes::new(root_mode, 0, 0) };
+    let attributes = Attributes { accessed: 0, modified: 0, changed: 0, ..Attributes::new(root_mode, 0, 0) };
     let root = Node::make(&superblock, &instance, ROOT_NODE, 0, ROOT_NODE, file_type, 0, attributes);
     superblock.set_root(root.clone());
     if let (Some(node), Some(dentry)) = (root.downcast::<Node>(), superblock.root_dentry()) {
@@ -269,6 +271,14 @@ impl SuperBlockOps for FuseSuper {
 
     fn name_max_bytes(&self) -> usize {
         NAME_MAX_BYTES
+    }
+
+    fn encode_handle(&self, inode: &Arc<Inode>) -> Option<FileHandle> {
+        export::encode(inode)
+    }
+
+    fn decode_handle(&self, superblock: &Arc<SuperBlock>, handle: &FileHandle) -> Result<Arc<Dentry>> {
+        export::decode(self, superblock, handle)
     }
 
     fn abort(&self) {

@@ -1,5 +1,6 @@
 //! What is asked about nodes and names: lookup, making and removing, links, attributes, extended attributes, access.
 
+use super::attributes;
 use super::file;
 use super::handle::Handle;
 use super::mount::Instance;
@@ -35,7 +36,8 @@ pub fn to_attributes(answered: &NodeAttributes, owner: &UserNamespace) -> Attrib
         accessed: answered.time(0),
         modified: answered.time(1),
         changed: answered.time(2),
-        created: 0,
+        created: None,
+        block_size_bytes: answered.block_size_bytes.checked_ilog2().map_or(0, |power| 1 << power),
     }
 }
 
@@ -44,7 +46,7 @@ fn valid_until_ns(lifetime_ns: u64) -> u64 {
 }
 
 /// LOOKUP: the entry, `None` for a name that is known not to be there.
-fn ask_entry(instance: &Instance, directory: u64, name: &[u8]) -> Result<(Entry, u64)> {
+pub fn ask_entry(instance: &Instance, directory: u64, name: &[u8]) -> Result<(Entry, u64)> {
     let asked_at_ns = clock::monotonic_ns();
     let minor = instance.connection.settings().minor;
     let question = Question::new(Opcode::Lookup, directory, Message::default().name(name));
@@ -106,6 +108,10 @@ fn ask_new(node: &Node, dir: &Arc<Inode>, question: Question, file_type: FileTyp
     node.require_good()?;
     let asked_at_ns = clock::monotonic_ns();
     let minor = node.connection().settings().minor;
+    let question = match group_to_tell(node, dir) {
+        Some(group) if question.opcode != Opcode::Link => question.with_group(group),
+        _ => question,
+    };
     let answer = node.connection().call(question.answer(Entry::len_bytes(minor) + extra_bytes))?;
     let mut fields = Fields(&answer);
     let entry = Entry::take(&mut fields, minor);
@@ -121,6 +127,17 @@ fn ask_new(node: &Node, dir: &Arc<Inode>, question: Question, file_type: FileTyp
     node.state.lock().answered = Some((valid_until_ns(entry.entry_lifetime_ns), None));
     node.changed_here();
     Ok((inode, fields.0.to_vec()))
+}
+
+/// The group of the directory, if the server should know that who makes a file in it belongs to it (CREATE_SUPP_GROUP).
+fn group_to_tell(node: &Node, dir: &Inode) -> Option<u32> {
+    if !node.connection().settings().has(Features::CREATE_SUPP_GROUP) {
+        return None;
+    }
+    let group = dir.attributes.lock().gid;
+    let credentials = current().credentials();
+    let is_told = group != credentials.filesystem_gid && credentials.in_group(group);
+    if is_told { dir.superblock.owner.gid_from_global(group) } else { None }
 }
 
 fn umask() -> u32 {
@@ -350,7 +367,7 @@ pub fn ask_change(node: &Node, inode: &Arc<Inode>, change: &AttributeChange) -> 
     let question = Question::new(Opcode::SetAttributes, node.number, body).answer(AttributesAnswer::len_bytes(minor));
     let asked_at_ns = clock::monotonic_ns();
     let answer = node.connection().call(question)?;
-    node.take_attributes(inode, &answer, minor, asked_at_ns)?;
+    attributes::take(node, inode, &answer, minor, asked_at_ns)?;
     if owns_content {
         // The server's answer does not count for these.
         let mut attributes = inode.attributes.lock();

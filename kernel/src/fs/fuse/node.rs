@@ -1,5 +1,6 @@
 //! A node: an inode as the server knows it, with what the kernel remembers of it and for how long.
 
+use super::attributes;
 use super::cache::Cache;
 use super::connection::Connection;
 use super::directory::OpenDirectory;
@@ -8,11 +9,11 @@ use super::handle::Handle;
 use super::mount::Instance;
 use super::names;
 use super::pages;
-use super::protocol::{AttributesAnswer, Features, Fields, Message, NodeAttributes, Opcode};
-use super::request::Question;
+use super::protocol::{Features, NodeAttributes, Opcode};
 use crate::errno::{Errno, Result};
 use crate::fs::inode::{AttributeChange, MadeFile};
 use crate::fs::permission::Access;
+use crate::fs::stat::{Stat, StatRequest};
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, file_capabilities, pipe};
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
@@ -55,9 +56,11 @@ pub(super) struct NodeState {
     pub(super) target: Option<Vec<u8>>,
     /// Times that only the kernel knows (writeback cache).
     times_are_ours: bool,
+    /// The birth time was asked for: it is as it is.
+    pub(super) has_asked_for_birth: bool,
     /// The file has no `security.capability`, as far as is known (HANDLE_KILLPRIV_V2).
     has_no_capabilities: bool,
-    /// Where a directory is.
+    /// Where the file was found last.
     place: Weak<Dentry>,
 }
 
@@ -89,7 +92,7 @@ impl Node {
         inode
     }
 
-    /// Where the directory is in the tree.
+    /// Where the file was found last in the tree.
     pub fn place(&self) -> Option<Arc<Dentry>> {
         self.state.lock().place.upgrade()
     }
@@ -174,6 +177,7 @@ impl Node {
             if owns_content && !is_first {
                 (new.size_bytes, new.modified, new.changed) = (attributes.size_bytes, attributes.modified, attributes.changed);
             }
+            new.created = attributes.created;
             let old = core::mem::replace(&mut *attributes, new.clone());
             if is_first { new.clone() } else { old }
         };
@@ -196,37 +200,8 @@ impl Node {
         }
     }
 
-    /// Asks for the attributes.
-    pub fn ask_attributes(&self, inode: &Inode) -> Result<()> {
-        self.require_good()?;
-        let asked_at_ns = clock::monotonic_ns();
-        let minor = self.connection().settings().minor;
-        let body = if minor < 9 { Message::default() } else { Message::default().u32(0).u32(0).u64(0) };
-        let question = Question::new(Opcode::GetAttributes, self.number, body);
-        let answer = self.connection().call(question.answer(AttributesAnswer::len_bytes(minor)))?;
-        self.take_attributes(inode, &answer, minor, asked_at_ns)
-    }
-
-    /// Takes an answer of attributes. `EIO`, for ever, if they are those of another kind of file.
-    pub fn take_attributes(&self, inode: &Inode, answer: &[u8], minor: u32, asked_at_ns: u64) -> Result<()> {
-        let (lifetime_ns, attributes) = AttributesAnswer::take(&mut Fields(answer), minor);
-        if attributes.mode & 0o170_000 != inode.file_type.mode_bits() || i64::try_from(attributes.size).is_err() {
-            log::warn!("fuse: node {} is said to have mode {:o}, size {}", self.number, attributes.mode, attributes.size);
-            self.make_bad();
-            return Err(Errno::IO);
-        }
-        self.update(inode, &attributes, lifetime_ns, asked_at_ns);
-        Ok(())
-    }
-
-    /// Asks for the attributes unless they hold.
-    pub fn refresh_stale(&self, inode: &Inode) -> Result<()> {
-        self.require_good()?;
-        if self.is_current() { Ok(()) } else { self.ask_attributes(inode) }
-    }
-
     /// `EACCES` for who may not use the mount.
-    fn require_allowed(&self) -> Result<()> {
+    pub(super) fn require_allowed(&self) -> Result<()> {
         if self.connection().terms.allows(&current().credentials()) { Ok(()) } else { Err(Errno::ACCES) }
     }
 
@@ -252,10 +227,10 @@ impl Node {
     /// The check that the kernel makes: by mode bits as they are known, and once more as they are now.
     fn check_mode_twice(&self, inode: &Inode, credentials: &Credentials, access: Access) -> Result<()> {
         let was_current = self.is_current();
-        self.refresh_stale(inode)?;
+        attributes::refresh(self, inode, None)?;
         match crate::fs::permission::check_mode(inode, credentials, access) {
             Err(Errno::ACCES) if was_current => {
-                self.ask_attributes(inode)?;
+                attributes::ask(self, inode, None)?;
                 crate::fs::permission::check_mode(inode, credentials, access)
             }
             result => result,
@@ -335,17 +310,19 @@ impl InodeOps for Node {
                 dentry.instantiate(inode);
             }
         }
-        if let Some(inode) = dentry.inode().filter(|inode| inode.file_type == FileType::Directory)
+        if let Some(inode) = dentry.inode()
             && let Some(node) = inode.downcast::<Self>()
         {
             node.set_place(dentry);
         }
     }
 
-    fn refresh(&self, inode: &Inode) -> Result<()> {
-        self.require_good()?;
-        self.require_allowed()?;
-        self.refresh_stale(inode)
+    fn refresh(&self, inode: &Inode, request: StatRequest) -> Result<()> {
+        attributes::stat(self, inode, request).map(drop)
+    }
+
+    fn stat(&self, inode: &Inode, request: StatRequest) -> Result<Stat> {
+        attributes::stat(self, inode, request)
     }
 
     fn decides_itself(&self) -> bool {
@@ -381,7 +358,7 @@ impl InodeOps for Node {
             return Some(Ok(()));
         }
         // Nobody runs what nobody may.
-        let runnable = self.refresh_stale(inode).map(|()| inode.attributes.lock().mode & 0o111 != 0);
+        let runnable = attributes::refresh(self, inode, None).map(|()| inode.attributes.lock().mode & 0o111 != 0);
         Some(runnable.and_then(|runnable| if runnable { Ok(()) } else { Err(Errno::ACCES) }))
     }
 

@@ -10,7 +10,7 @@ use bitflags::bitflags;
 /// The one major version.
 pub const MAJOR: u32 = 7;
 /// The highest minor version whose features are all here.
-pub const MINOR: u32 = 38;
+pub const MINOR: u32 = 39;
 /// The node of the top.
 pub const ROOT_NODE: u64 = 1;
 /// Bytes before each request.
@@ -42,7 +42,7 @@ opcodes! {
     GetXattr = 22, ListXattrs = 23, RemoveXattr = 24, Flush = 25, Init = 26, OpenDirectory = 27, ReadDirectory = 28,
     ReleaseDirectory = 29, SyncDirectory = 30, GetLock = 31, SetLock = 32, SetLockWait = 33, Access = 34, Create = 35, Interrupt = 36,
     Ioctl = 39, Poll = 40, NotifyReply = 41, BatchForget = 42, Allocate = 43, ReadDirectoryPlus = 44, Rename2 = 45, Seek = 46,
-    CopyFileRange = 47, TemporaryFile = 51,
+    CopyFileRange = 47, TemporaryFile = 51, Statx = 52,
 }
 
 bitflags! {
@@ -53,6 +53,7 @@ bitflags! {
         const ASYNC_READ = 1 << 0;
         const POSIX_LOCKS = 1 << 1;
         const ATOMIC_O_TRUNC = 1 << 3;
+        const EXPORT_SUPPORT = 1 << 4;
         const BIG_WRITES = 1 << 5;
         const DONT_MASK = 1 << 6;
         const SPLICE_WRITE = 1 << 7;
@@ -75,6 +76,7 @@ bitflags! {
         const EXPLICIT_INVAL_DATA = 1 << 25;
         const HANDLE_KILLPRIV_V2 = 1 << 28;
         const INIT_EXT = 1 << 30;
+        const CREATE_SUPP_GROUP = 1 << 34;
         const HAS_EXPIRE_ONLY = 1 << 35;
         const DIRECT_IO_ALLOW_MMAP = 1 << 36;
     }
@@ -109,6 +111,10 @@ pub mod set_attributes {
     pub const KILL_SUIDGID: u32 = 1 << 11;
 }
 
+/// GETATTR and STATX name an open file.
+pub const ATTRIBUTES_OF_HANDLE: u32 = 1 << 0;
+/// What extends a request: one group besides the caller's own (`FUSE_EXT_GROUPS`).
+pub const GROUPS_EXTENSION: u32 = 32;
 /// WRITE of pages that were written earlier: the handle is a guess.
 pub const WRITE_CACHE: u32 = 1 << 0;
 /// `lock_owner` of a READ is set.
@@ -227,11 +233,13 @@ pub struct NodeAttributes {
     pub uid: u32,
     pub gid: u32,
     pub device: u32,
+    /// 0 leaves it to the kernel.
+    pub block_size_bytes: u32,
 }
 
 impl NodeAttributes {
     fn take(fields: &mut Fields<'_>, minor: u32) -> Self {
-        let attributes = Self {
+        let mut attributes = Self {
             ino: fields.u64(),
             size: fields.u64(),
             blocks: fields.u64(),
@@ -242,18 +250,25 @@ impl NodeAttributes {
             uid: fields.u32(),
             gid: fields.u32(),
             device: fields.u32(),
+            block_size_bytes: 0,
         };
         if minor >= 9 {
             // The block size and flags came with 7.9.
-            fields.u64();
+            attributes.block_size_bytes = fields.u32();
+            fields.u32();
         }
         attributes
     }
 
     /// A time in nanoseconds since 1970.
     pub fn time(&self, index: usize) -> i128 {
-        i128::from(self.seconds[index] as i64) * 1_000_000_000 + i128::from(self.nanoseconds[index].min(999_999_999))
+        time_ns(self.seconds[index], self.nanoseconds[index])
     }
+}
+
+/// A time in nanoseconds since 1970.
+fn time_ns(seconds: u64, nanoseconds: u32) -> i128 {
+    i128::from(seconds as i64) * 1_000_000_000 + i128::from(nanoseconds.min(999_999_999))
 }
 
 /// How long an answer holds, in nanoseconds.
@@ -307,5 +322,45 @@ impl AttributesAnswer {
         let (seconds, nanoseconds) = (fields.u64(), fields.u32());
         fields.u32();
         (lifetime_ns(seconds, nanoseconds), NodeAttributes::take(fields, minor))
+    }
+}
+
+/// `fuse_statx_out`: what is known of a file, its lifetime, and its birth time.
+pub struct StatxAnswer {
+    /// `STATX_*`.
+    pub known: u32,
+    /// How long it holds.
+    pub lifetime_ns: u64,
+    /// The part that GETATTR has as well.
+    pub attributes: NodeAttributes,
+    /// Nanoseconds since 1970.
+    pub created: i128,
+}
+
+impl StatxAnswer {
+    /// Its length on the wire.
+    pub const LEN_BYTES: usize = 288;
+
+    /// From an answer of that length.
+    pub fn take(fields: &mut Fields<'_>) -> Self {
+        let lifetime_ns = lifetime_ns(fields.u64(), fields.u32());
+        fields.u32();
+        fields.bytes(16);
+        let (known, block_size_bytes) = (fields.u32(), fields.u32());
+        fields.u64();
+        let (links, uid, gid, mode) = (fields.u32(), fields.u32(), fields.u32(), u32::from(fields.u16()));
+        fields.u16();
+        let (ino, size, blocks) = (fields.u64(), fields.u64(), fields.u64());
+        fields.u64();
+        let mut time = || {
+            let time = (fields.u64(), fields.u32());
+            fields.u32();
+            time
+        };
+        let (accessed, created, changed, modified) = (time(), time(), time(), time());
+        let seconds = [accessed.0, modified.0, changed.0];
+        let nanoseconds = [accessed.1, modified.1, changed.1];
+        let attributes = NodeAttributes { ino, size, blocks, seconds, nanoseconds, mode, links, uid, gid, device: 0, block_size_bytes };
+        Self { known, lifetime_ns, attributes, created: time_ns(created.0, created.1) }
     }
 }

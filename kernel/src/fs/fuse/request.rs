@@ -1,6 +1,6 @@
 //! One request on its way: made by who asks, read by the server, answered or ended.
 
-use super::protocol::{Message, Opcode, REQUEST_HEADER_BYTES};
+use super::protocol::{GROUPS_EXTENSION, Message, Opcode, REQUEST_HEADER_BYTES};
 use crate::errno::Result;
 use crate::sync::SpinLock;
 use crate::task::WaitQueue;
@@ -24,27 +24,41 @@ pub struct Question {
     pub forced: bool,
     /// Nobody is named as the one who asks.
     pub anonymous: bool,
+    /// Bytes at the end of the body that extend it: a multiple of 8.
+    extension_bytes: u16,
 }
 
 impl Question {
     /// A question whose answer has no body.
     pub fn new(opcode: Opcode, node: u64, body: Message) -> Self {
-        Self { opcode, node, body, min_answer_bytes: 0, max_answer_bytes: 0, forced: false, anonymous: false }
+        Self { opcode, node, body, min_answer_bytes: 0, max_answer_bytes: 0, forced: false, anonymous: false, extension_bytes: 0 }
     }
 
     /// With an answer of exactly this length.
     pub fn answer(self, len_bytes: usize) -> Self {
-        Self { min_answer_bytes: len_bytes, max_answer_bytes: len_bytes, ..self }
+        self.answer_between(len_bytes, len_bytes)
     }
 
     /// With an answer of at most this length.
     pub fn answer_up_to(self, len_bytes: usize) -> Self {
-        Self { min_answer_bytes: 0, max_answer_bytes: len_bytes, ..self }
+        self.answer_between(0, len_bytes)
+    }
+
+    /// With an answer of such a length.
+    pub fn answer_between(self, min_answer_bytes: usize, max_answer_bytes: usize) -> Self {
+        Self { min_answer_bytes, max_answer_bytes, ..self }
     }
 
     /// See [`Self::forced`].
     pub fn forced(self) -> Self {
         Self { forced: true, ..self }
+    }
+
+    /// With a group of the caller's besides his own (CREATE_SUPP_GROUP).
+    pub fn with_group(mut self, group: u32) -> Self {
+        const BYTES: u32 = 16;
+        self.body = self.body.u32(BYTES).u32(GROUPS_EXTENSION).u32(1).u32(group);
+        Self { extension_bytes: BYTES as u16, ..self }
     }
 
     /// See [`Self::anonymous`].
@@ -86,6 +100,7 @@ pub struct Request {
     /// uid, gid and pid of who asks.
     asker: [u32; 3],
     body: Vec<u8>,
+    extension_bytes: u16,
     /// Lengths that an answer's body may have.
     pub answer_bytes: core::ops::RangeInclusive<usize>,
     /// See [`Purpose`].
@@ -107,6 +122,7 @@ impl Request {
             node: question.node,
             asker,
             body: question.body.0,
+            extension_bytes: question.extension_bytes,
             answer_bytes: question.min_answer_bytes..=question.max_answer_bytes,
             purpose,
             status: SpinLock::new(Status::Waiting),
@@ -122,7 +138,8 @@ impl Request {
 
     /// Its header; the body follows.
     pub fn header(&self) -> Vec<u8> {
-        header(self.len_bytes(), self.opcode, self.unique, self.node, self.asker).0
+        let header = plain_header(self.len_bytes(), self.opcode, self.unique, self.node, self.asker);
+        header.u32(u32::from(self.extension_bytes / 8)).0
     }
 
     /// What follows the header.
@@ -157,8 +174,12 @@ impl Request {
     }
 }
 
-/// A request's header.
+/// A request's header, of one that is not extended.
 pub fn header(len_bytes: usize, opcode: Opcode, unique: u64, node: u64, asker: [u32; 3]) -> Message {
+    plain_header(len_bytes, opcode, unique, node, asker).u32(0)
+}
+
+fn plain_header(len_bytes: usize, opcode: Opcode, unique: u64, node: u64, asker: [u32; 3]) -> Message {
     let [uid, gid, pid] = asker;
-    Message::default().u32(len_bytes as u32).u32(opcode as u32).u64(unique).u64(node).u32(uid).u32(gid).u32(pid).u32(0)
+    Message::default().u32(len_bytes as u32).u32(opcode as u32).u64(unique).u64(node).u32(uid).u32(gid).u32(pid)
 }

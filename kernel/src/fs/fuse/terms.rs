@@ -71,6 +71,7 @@ const OFFERED: Features = Features::ASYNC_READ
     .union(Features::POSIX_LOCKS)
     .union(Features::FLOCK_LOCKS)
     .union(Features::ATOMIC_O_TRUNC)
+    .union(Features::EXPORT_SUPPORT)
     .union(Features::BIG_WRITES)
     .union(Features::DONT_MASK)
     .union(Features::SPLICE_WRITE)
@@ -92,6 +93,7 @@ const OFFERED: Features = Features::ASYNC_READ
     .union(Features::EXPLICIT_INVAL_DATA)
     .union(Features::HANDLE_KILLPRIV_V2)
     .union(Features::INIT_EXT)
+    .union(Features::CREATE_SUPP_GROUP)
     .union(Features::HAS_EXPIRE_ONLY)
     .union(Features::DIRECT_IO_ALLOW_MMAP);
 

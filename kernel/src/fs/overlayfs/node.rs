@@ -8,6 +8,7 @@ use super::{Overlay, real};
 use crate::errno::{Errno, Result};
 use crate::fs::inode::AttributeChange;
 use crate::fs::permission::{self, Access};
+use crate::fs::stat::StatRequest;
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, attributes, pipe};
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::address_space::PageSource;
@@ -278,9 +279,9 @@ impl InodeOps for Node {
         below.ops.read_link(&below)
     }
 
-    fn refresh(&self, inode: &Inode) -> Result<()> {
+    fn refresh(&self, inode: &Inode, request: StatRequest) -> Result<()> {
         let below = self.real_inode()?;
-        below.ops.refresh(&below)?;
+        below.ops.refresh(&below, request)?;
         self.attributes(inode).map(|_| ())
     }
 

@@ -164,6 +164,10 @@ impl SuperBlockOps for ProcSuper {
         }
     }
 
+    fn block_size_bytes(&self) -> u32 {
+        1024
+    }
+
     fn show_options(&self, _superblock: &SuperBlock, out: &mut dyn Write) -> core::fmt::Result {
         let options = self.options();
         if options.exempt_gid != 0 {

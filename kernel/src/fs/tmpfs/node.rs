@@ -64,6 +64,7 @@ impl Instance {
             FileType::Symlink => attributes.size_bytes = target.map_or(0, |target| target.len() as u64),
             _ => {}
         }
+        attributes.created = Some(attributes.accessed);
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let node = Arc::new(Node { instance: self.clone(), number, body, names: SpinLock::default(), xattrs: SpinLock::default() });
         Ok(Inode::new(superblock, number, file_type, device, attributes, node))
