@@ -12,6 +12,7 @@ pub mod futex;
 pub mod identity;
 pub mod init;
 pub mod itimer;
+pub mod kernel_thread;
 pub mod load;
 pub mod namespace_count;
 pub mod namespaces;

@@ -8,6 +8,7 @@ use crate::mm::{Frame, PAGE_SIZE_BYTES, frame};
 use crate::sync::SpinLock;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 const PAGE: u64 = PAGE_SIZE_BYTES as u64;
@@ -16,10 +17,35 @@ const SHARE: u64 = 2;
 
 /// Pages that are kept now, of all files.
 static KEPT: AtomicU64 = AtomicU64::new(0);
+/// Dirty pages, of all files.
+static DIRTY: AtomicU64 = AtomicU64::new(0);
 
 struct Page {
     frame: Frame,
     dirty: bool,
+    /// On its way to the server: what the server would answer now may be older.
+    is_sent: bool,
+}
+
+impl Page {
+    /// Notes whether it is dirty, in the count too.
+    fn set_dirty(&mut self, dirty: bool) {
+        if self.dirty != dirty {
+            self.dirty = dirty;
+            DIRTY.fetch_add(if dirty { 1 } else { u64::MAX }, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.set_dirty(false);
+    }
+}
+
+/// How many pages the server of some file does not know yet (`Dirty` of `/proc/meminfo`).
+pub fn dirty_pages() -> u64 {
+    DIRTY.load(Ordering::Relaxed)
 }
 
 /// The pages of one file.
@@ -45,7 +71,7 @@ impl Cache {
     /// As [`Self::get`], for somebody who will store to it.
     pub fn get_for_write(&self, index: u64) -> Option<Frame> {
         self.pages.lock().get_mut(&index).map(|page| {
-            page.dirty = true;
+            page.set_dirty(true);
             page.frame.clone()
         })
     }
@@ -59,7 +85,7 @@ impl Cache {
     pub fn insert(&self, index: u64, frame: Frame) {
         let mut pages = self.pages.lock();
         if let alloc::collections::btree_map::Entry::Vacant(place) = pages.entry(index) {
-            place.insert(Page { frame, dirty: false });
+            place.insert(Page { frame, dirty: false, is_sent: false });
             count(1);
         }
     }
@@ -68,7 +94,7 @@ impl Cache {
     pub fn insert_dirty(&self, index: u64, frame: Frame) {
         self.insert(index, frame);
         if let Some(page) = self.pages.lock().get_mut(&index) {
-            page.dirty = true;
+            page.set_dirty(true);
         }
     }
 
@@ -82,12 +108,20 @@ impl Cache {
         self.pages.lock().get(&index).is_some_and(|page| page.dirty)
     }
 
-    /// Makes a page clean: what is in it is about to be written.
+    /// Makes a page clean: what is in it is about to be sent, and it stays until [`Self::arrived`] says that it was.
     pub fn clean(&self, index: u64) -> Option<Frame> {
         self.pages.lock().get_mut(&index).map(|page| {
-            page.dirty = false;
+            page.set_dirty(false);
+            page.is_sent = true;
             page.frame.clone()
         })
+    }
+
+    /// The server has pages that were sent, or never will.
+    pub fn arrived(&self, indices: Range<u64>) {
+        for (_, page) in self.pages.lock().range_mut(indices) {
+            page.is_sent = false;
+        }
     }
 
     /// Drops clean pages: they are fetched anew when somebody looks.
@@ -97,7 +131,8 @@ impl Cache {
         }
         inode.mappings.forget(first, count_pages, false);
         let end = first.saturating_add(count_pages);
-        let stale: Vec<u64> = self.pages.lock().range(first..end).filter(|(_, page)| !page.dirty).map(|(index, _)| *index).collect();
+        let stale: Vec<u64> =
+            self.pages.lock().range(first..end).filter(|(_, page)| !page.dirty && !page.is_sent).map(|(index, _)| *index).collect();
         self.remove(&stale);
     }
 
@@ -128,7 +163,7 @@ impl Cache {
     fn drop_unused(&self) {
         let unused: Vec<u64> = {
             let pages = self.pages.lock();
-            let is_unused = |page: &Page| !page.dirty && page.frame.references() == 1;
+            let is_unused = |page: &Page| !page.dirty && !page.is_sent && page.frame.references() == 1;
             pages.iter().filter(|(_, page)| is_unused(page)).map(|(index, _)| *index).collect()
         };
         self.remove(&unused);

@@ -164,10 +164,16 @@ impl Connection {
         self.wait(&request, forced)
     }
 
-    /// Asks without waiting for an answer.
-    pub fn post(&self, question: Question) {
-        // Who has ended need not be told.
-        let _ = self.enqueue(question.forced(), Purpose::Background);
+    /// Asks without waiting for an answer. `ENOTCONN` after the end: then no answer comes.
+    pub fn post(&self, question: Question) -> Result<()> {
+        self.enqueue(question.forced(), Purpose::Background).map(drop)
+    }
+
+    /// Whether the server has much to do that nobody waits for (`congestion_threshold` of fusectl).
+    pub fn is_congested(&self) -> bool {
+        let queues = self.queues.lock();
+        let background = queues.active_background as usize + queues.held_back.len();
+        background >= self.congestion_threshold.load(Ordering::Relaxed) as usize
     }
 
     /// Tells the server what it wanted to know, under the number that it gave; it does not answer.

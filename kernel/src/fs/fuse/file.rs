@@ -5,8 +5,9 @@ use super::handle::{self, Handle};
 use super::node::Node;
 use super::pages::{self, FilePages};
 use super::poll::PollPoint;
-use super::protocol::{Features, Fields, Message, Opcode, OpenedFlags, READ_LOCK_OWNER, WRITE_CACHE, WRITE_KILL_SUIDGID, WRITE_LOCK_OWNER};
+use super::protocol::{Features, Fields, Message, Opcode, OpenedFlags, READ_LOCK_OWNER, WRITE_KILL_SUIDGID, WRITE_LOCK_OWNER};
 use super::request::Question;
+use super::writeback;
 use crate::errno::{Errno, Result};
 use crate::fs::file::{self, FileMapping};
 use crate::fs::lock::{LockCall, RecordLock};
@@ -34,6 +35,8 @@ pub struct RegularFile {
 
 /// Opens at the server.
 pub fn open(node: &Node, inode: &Arc<Inode>, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+    // What is on its way may not arrive after the file was emptied.
+    let _turn = flags.contains(OpenFlags::TRUNC).then(|| writeback::turn(node));
     let handle = Handle::open(node, false, flags)?;
     Ok(with_handle(node, inode, handle))
 }
@@ -45,7 +48,7 @@ pub fn with_handle(node: &Node, inode: &Arc<Inode>, handle: Arc<Handle>) -> Arc<
         inode.attributes.lock().size_bytes = 0;
         if node.owns_content(inode) {
             attributes::note_modified(inode);
-            node.note_own_times();
+            node.note_own_times(inode);
         }
         node.changed_here();
     } else if !handle.flags.contains(OpenedFlags::KEEP_CACHE) {
@@ -67,32 +70,14 @@ pub(super) fn ask_read(node: &Node, handle: &Handle, offset: u64, len_bytes: usi
     node.connection().call(Question::new(Opcode::Read, node.number, body).answer_up_to(len_bytes))
 }
 
-/// When the data of a WRITE were written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
-    /// Into pages, which are written back.
-    Earlier,
-    /// By the call that waits.
-    Now,
-    /// Likewise, and the server takes the set-id bits away.
-    NowWithoutSetIds,
-}
-
-/// `WRITE`: how many bytes the server took.
-pub(super) fn ask_write(node: &Node, handle: &Handle, offset: u64, data: &[u8], flags: OpenFlags, written: Written) -> Result<usize> {
-    let cached = written == Written::Earlier;
-    let (write_flags, owner) = match written {
-        Written::Earlier => (WRITE_CACHE, 0),
-        Written::Now => (WRITE_LOCK_OWNER, handle::current_owner()),
-        Written::NowWithoutSetIds => (WRITE_LOCK_OWNER | WRITE_KILL_SUIDGID, handle::current_owner()),
-    };
+/// `WRITE` of what the caller writes now: how many bytes the server took. `strips`: it takes the set-id bits away.
+fn ask_write(node: &Node, handle: &Handle, offset: u64, data: &[u8], flags: OpenFlags, strips: bool) -> Result<usize> {
+    let write_flags = WRITE_LOCK_OWNER | if strips { WRITE_KILL_SUIDGID } else { 0 };
     let mut body = Message::default().u64(handle.number).u64(offset).u32(data.len() as u32).u32(write_flags);
     if node.connection().settings().minor >= 9 {
-        body = body.u64(owner).u32(flags.bits()).u32(0);
+        body = body.u64(handle::current_owner()).u32(flags.bits()).u32(0);
     }
     let question = Question::new(Opcode::Write, node.number, body.data(data)?).answer(8);
-    // Pages that were written earlier are nobody's in particular any more.
-    let question = if cached { question.anonymous().forced() } else { question };
     let answer = node.connection().call(question)?;
     handle::bounded(Fields(&answer).u32(), data.len())
 }
@@ -151,7 +136,7 @@ impl RegularFile {
         let most = direct_read_limit(node);
         if node.connection().settings().has(Features::DIRECT_IO_ALLOW_MMAP) {
             // Somebody may have stored through a mapping.
-            node.write_back(&self.inode)?;
+            writeback::write_back(node, &self.inode)?;
         }
         let mut total = 0;
         while buffer.remaining() > 0 {
@@ -224,7 +209,7 @@ impl RegularFile {
     fn write_direct(&self, file: &OpenFile, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64, allowed: usize) -> Result<usize> {
         let settings = node.connection().settings();
         if settings.has(Features::DIRECT_IO_ALLOW_MMAP) {
-            node.write_back(&self.inode)?;
+            writeback::write_back(node, &self.inode)?;
         }
         let most = settings.max_write_bytes.min(settings.max_pages * PAGE_SIZE_BYTES);
         let total = self.write_through(file, node, buffer, offset, allowed, most)?;
@@ -245,8 +230,7 @@ impl RegularFile {
         let mut data = Vec::new();
         let mut total = 0;
         let told = self.is_direct(file) || node.connection().settings().has(Features::HANDLE_KILLPRIV_V2);
-        let keeps_set_ids = !told || current().credentials().capable(Capabilities::FSETID);
-        let kind = if keeps_set_ids { Written::Now } else { Written::NowWithoutSetIds };
+        let strips = told && !current().credentials().capable(Capabilities::FSETID);
         while total < allowed {
             let position = offset + total as u64;
             // Pieces end at page borders.
@@ -254,7 +238,7 @@ impl RegularFile {
             data.try_reserve(wanted.saturating_sub(data.len())).map_err(|_| Errno::NOMEM)?;
             data.resize(wanted, 0);
             let step = buffer.take(&mut data).and_then(|taken| {
-                let written = ask_write(node, &self.handle, position, &data[..taken], file.flags(), kind)?;
+                let written = ask_write(node, &self.handle, position, &data[..taken], file.flags(), strips)?;
                 self.wrote(node, position, &data[..written])?;
                 Ok((taken, written))
             });
@@ -323,11 +307,12 @@ impl RegularFile {
             let mut attributes = self.inode.attributes.lock();
             attributes.size_bytes = attributes.size_bytes.max(position + moved as u64);
             drop(attributes);
+            writeback::balance(node, &self.inode);
             if moved < wanted {
                 break;
             }
         }
-        node.note_own_times();
+        node.note_own_times(&self.inode);
         Ok(total)
     }
 
@@ -452,7 +437,7 @@ impl FileOps for RegularFile {
     }
 
     fn sync(&self, _file: &OpenFile, data_only: bool) -> Result<()> {
-        self.node()?.write_back(&self.inode)?;
+        writeback::write_back(self.node()?, &self.inode)?;
         self.handle.sync(data_only)
     }
 
@@ -462,7 +447,7 @@ impl FileOps for RegularFile {
         }
         let node = self.node()?;
         let _changes = self.inode.lock.lock();
-        node.write_back(&self.inode)?;
+        writeback::write_back(node, &self.inode)?;
         let end = offset.checked_add(len_bytes).ok_or(Errno::FBIG)?;
         let grows = mode & sys::FALLOC_FL_KEEP_SIZE == 0;
         if grows {
@@ -487,7 +472,7 @@ impl FileOps for RegularFile {
         if self.handle.flags.contains(OpenedFlags::NOFLUSH) && !node.owns_content(&self.inode) {
             return Ok(());
         }
-        node.write_back(&self.inode)?;
+        writeback::write_back(node, &self.inode).map_err(|error| if error == Errno::NOSPC { error } else { Errno::IO })?;
         self.handle.flush(handle::current_owner())
     }
 
@@ -516,7 +501,7 @@ impl FileOps for RegularFile {
             && self.handle.open_flags.writable()
         {
             // Stores through a mapping that outlived the descriptor. close(2) told of what could be told.
-            let _ = node.write_back(&self.inode);
+            let _ = writeback::write_back(node, &self.inode);
         }
     }
 }
@@ -525,8 +510,8 @@ impl RegularFile {
     /// `COPY_FILE_RANGE`: `None` if the server has none, or not for these two.
     fn ask_copy(&self, offset: u64, other: &Self, target_offset: u64, len_bytes: usize) -> Result<Option<usize>> {
         let (node, target) = (self.node()?, other.node()?);
-        node.write_back(&self.inode)?;
-        target.write_back(&other.inode)?;
+        writeback::write_back(node, &self.inode)?;
+        writeback::write_back(target, &other.inode)?;
         let _changes = other.inode.lock.lock();
         let body = Message::default().u64(self.handle.number).u64(offset).u64(target.number).u64(other.handle.number);
         let body = body.u64(target_offset).u64(len_bytes as u64).u64(0);
@@ -548,7 +533,7 @@ impl RegularFile {
 
     /// `LSEEK`: `None` if the server has none, and the file counts as one piece of data.
     fn ask_seek(&self, node: &Node, offset: i64, whence: u32) -> Result<Option<u64>> {
-        node.write_back(&self.inode)?;
+        writeback::write_back(node, &self.inode)?;
         if node.connection().lacks(Opcode::Seek) {
             return super::attributes::refresh(node, &self.inode, Some(&self.handle)).map(|()| None);
         }

@@ -107,7 +107,8 @@ impl Drop for Handle {
         let release_flags = if owner == 0 { 0 } else { RELEASE_FLOCK_UNLOCK };
         let flags = (self.open_flags - KEPT_BACK).bits();
         let body = Message::default().u64(self.number).u32(flags).u32(release_flags).u64(owner);
-        self.instance.connection.post(Question::new(opcode, self.node, body).anonymous());
+        // A server that has ended need not be told.
+        let _ = self.instance.connection.post(Question::new(opcode, self.node, body).anonymous());
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! From the device to the files: `device` is what the server holds, `connection` what it is asked through and `terms` on what terms, `request` one question and
 //! its answer, `protocol` the words; `options` and `mount` make a mount of a connection; `node` is an inode, `attributes` what stat(2) shows of it, `names` what its
-//! directories do, `file` and `directory` are open files, `cache` the pages that are kept, `pages` how they come and go; `notify` is what the server says unasked,
+//! directories do, `file` and `directory` are open files, `cache` the pages that are kept, `pages` how they come and `writeback` how
+//! they go; `notify` is what the server says unasked,
 //! `export` finds files again by their handles,
 //! `poll`, `ioctl` and `locks` hand on what their names say, `control` is the type `fusectl`.
 
@@ -27,8 +28,10 @@ mod poll;
 mod protocol;
 mod request;
 mod terms;
+mod writeback;
 
-pub use cache::drop_clean_pages;
+pub use cache::{dirty_pages, drop_clean_pages};
 pub use control::CONTROL_TYPE;
 pub use device::open as open_device;
-pub use mount::{TYPE, sync_all};
+pub use mount::TYPE;
+pub use writeback::{INTERVAL_CENTISECS, interval_changed, sync_all};

@@ -7,9 +7,10 @@ use super::export;
 use super::names;
 use super::node::Node;
 use super::options::Options;
-use super::protocol::{Entry, Features, Fields, Message, Opcode, ROOT_NODE};
+use super::protocol::{Entry, Fields, Message, Opcode, ROOT_NODE};
 use super::request::Question;
 use super::terms::Terms;
+use super::writeback;
 use crate::errno::{Errno, Result};
 use crate::fs::handle::FileHandle;
 use crate::fs::superblock::{FileSystemStatistics, FileSystemType, MountRequest, SuperBlockOps};
@@ -40,13 +41,6 @@ static MOUNTED: SpinLock<BTreeMap<usize, Weak<SuperBlock>>> = SpinLock::new(BTre
 /// The superblock of a connection.
 pub fn mounted_on(connection: &Arc<Connection>) -> Option<Arc<SuperBlock>> {
     MOUNTED.lock().get(&Arc::as_ptr(connection).addr()).and_then(Weak::upgrade)
-}
-
-/// Writes back what all mounts keep in memory (`sync(2)`, which tells of no error).
-pub fn sync_all() {
-    for superblock in mounted() {
-        let _ = superblock.ops.sync(&superblock);
-    }
 }
 
 /// All superblocks.
@@ -231,12 +225,9 @@ impl SuperBlockOps for FuseSuper {
         self.ask_statistics(node.unwrap_or(ROOT_NODE))
     }
 
-    fn sync(&self, _superblock: &SuperBlock) -> Result<()> {
-        for inode in self.0.inodes() {
-            if let Some(node) = inode.downcast::<Node>() {
-                node.write_back(&inode)?;
-            }
-        }
+    /// Sends what the server does not know, and does not wait for it: it may be the server who asks.
+    fn sync(&self, superblock: &SuperBlock) -> Result<()> {
+        writeback::send_listed(Some(superblock), false);
         Ok(())
     }
 
@@ -286,9 +277,11 @@ impl SuperBlockOps for FuseSuper {
     }
 
     fn shut_down(&self, superblock: &SuperBlock) {
-        if !self.0.connection.has_ended() && self.0.connection.settings().has(Features::WRITEBACK_CACHE) {
-            // An error has nobody left to be told to.
-            let _ = self.sync(superblock);
+        for inode in writeback::listed(Some(superblock)) {
+            if let Some(node) = inode.downcast::<Node>() {
+                // An error has nobody left to be told to.
+                let _ = writeback::write_back(node, &inode);
+            }
         }
         control::remove(superblock);
         MOUNTED.lock().remove(&Arc::as_ptr(&self.0.connection).addr());

@@ -9,6 +9,7 @@ use super::protocol::{
     AttributesAnswer, Entry, Features, Fields, Message, NodeAttributes, OPEN_KILL_SUIDGID, Opcode, set_attributes as bits,
 };
 use super::request::Question;
+use super::writeback;
 use crate::errno::{Errno, Result};
 use crate::fs::inode::{AttributeChange, MadeFile, Timestamp};
 use crate::fs::permission::Access;
@@ -312,9 +313,10 @@ pub fn read_link(node: &Node) -> Result<Vec<u8>> {
 /// `SETATTR`, and what follows from it for pages and attributes here.
 pub fn set_attributes(node: &Node, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
     node.require_good()?;
-    if change.size_bytes.is_some() {
-        // What is on its way may not arrive after the truncation.
-        super::pages::write_back(node, inode)?;
+    // What is on its way may not arrive after the truncation.
+    let turn = change.size_bytes.map(|_| writeback::turn(node));
+    if let Some(turn) = &turn {
+        turn.write_all(inode);
     }
     let handled = node.connection().settings().features.intersects(Features::HANDLE_KILLPRIV | Features::HANDLE_KILLPRIV_V2);
     if handled && (change.size_bytes.is_some() || change.uid.is_some() || change.gid.is_some()) {
@@ -337,6 +339,21 @@ pub fn tells_to_strip(node: &Node) -> bool {
 
 /// Asks for a change of attributes.
 pub fn ask_change(node: &Node, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
+    let question = change_question(node, inode, change)?;
+    let asked_at_ns = clock::monotonic_ns();
+    let answer = node.connection().call(question)?;
+    attributes::take(node, inode, &answer, node.connection().settings().minor, asked_at_ns)?;
+    if node.owns_content(inode) {
+        // The server's answer does not count for these.
+        let mut attributes = inode.attributes.lock();
+        attributes.modified = change.modified.unwrap_or(attributes.modified);
+        attributes.changed = change.changed.unwrap_or(attributes.changed);
+    }
+    Ok(())
+}
+
+/// `SETATTR` for a change.
+pub fn change_question(node: &Node, inode: &Inode, change: &AttributeChange) -> Result<Question> {
     let owner = &inode.superblock.owner;
     let owns_content = node.owns_content(inode);
     let mut valid = 0;
@@ -364,17 +381,7 @@ pub fn ask_change(node: &Node, inode: &Arc<Inode>, change: &AttributeChange) -> 
     let body = body.u32(nanoseconds(times[0])).u32(nanoseconds(times[1])).u32(nanoseconds(times[2])).u32(mode);
     let body = body.u32(0).u32(uid.unwrap_or(0)).u32(gid.unwrap_or(0)).u32(0);
     let minor = node.connection().settings().minor;
-    let question = Question::new(Opcode::SetAttributes, node.number, body).answer(AttributesAnswer::len_bytes(minor));
-    let asked_at_ns = clock::monotonic_ns();
-    let answer = node.connection().call(question)?;
-    attributes::take(node, inode, &answer, minor, asked_at_ns)?;
-    if owns_content {
-        // The server's answer does not count for these.
-        let mut attributes = inode.attributes.lock();
-        attributes.modified = modified.unwrap_or(attributes.modified);
-        attributes.changed = changed.unwrap_or(attributes.changed);
-    }
-    Ok(())
+    Ok(Question::new(Opcode::SetAttributes, node.number, body).answer(AttributesAnswer::len_bytes(minor)))
 }
 
 /// `ACCESS`: may the caller?
@@ -399,11 +406,11 @@ pub fn xattr_len(node: &Node, name: &[u8]) -> Result<u32> {
 }
 
 /// `SETXATTR`.
-pub fn set_xattr(node: &Node, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
+pub fn set_xattr(node: &Node, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
     node.require_good()?;
     let body = Message::default().u32(value.len() as u32).u32(flags).name(name).data(value)?;
     node.connection().call_optional(Question::new(Opcode::SetXattr, node.number, body))?.ok_or(Errno::OPNOTSUPP)?;
-    node.changed_here();
+    node.note_changed(inode);
     Ok(())
 }
 
@@ -421,10 +428,10 @@ pub fn list_xattrs(node: &Node) -> Result<Vec<Vec<u8>>> {
 }
 
 /// `REMOVEXATTR`.
-pub fn remove_xattr(node: &Node, name: &[u8]) -> Result<()> {
+pub fn remove_xattr(node: &Node, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
     node.require_good()?;
     let question = Question::new(Opcode::RemoveXattr, node.number, Message::default().name(name));
     node.connection().call_optional(question)?.ok_or(Errno::OPNOTSUPP)?;
-    node.changed_here();
+    node.note_changed(inode);
     Ok(())
 }

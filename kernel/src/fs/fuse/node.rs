@@ -10,6 +10,7 @@ use super::mount::Instance;
 use super::names;
 use super::pages;
 use super::protocol::{Features, NodeAttributes, Opcode};
+use super::writeback::{self, Outgoing};
 use crate::errno::{Errno, Result};
 use crate::fs::inode::{AttributeChange, MadeFile};
 use crate::fs::permission::Access;
@@ -38,6 +39,8 @@ pub struct Node {
     pub(super) state: SpinLock<NodeState>,
     /// Pages of a regular file.
     pub cache: Cache,
+    /// What was not written back yet.
+    pub outgoing: Outgoing,
     /// Open files through which pages can be written back.
     pub writers: SpinLock<Vec<Weak<Handle>>>,
 }
@@ -85,6 +88,7 @@ impl Node {
             bad: AtomicBool::new(false),
             state: SpinLock::new(NodeState::default()),
             cache: Cache::default(),
+            outgoing: Outgoing::default(),
             writers: SpinLock::new(Vec::new()),
         });
         let inode = Inode::new(superblock, shown_number, file_type, device, attributes, node);
@@ -145,14 +149,16 @@ impl Node {
     }
 
     /// Notes that the kernel changed times that the server does not know.
-    pub fn note_own_times(&self) {
+    pub fn note_own_times(&self, inode: &Arc<Inode>) {
         self.state.lock().times_are_ours = true;
+        writeback::mark(self, inode);
     }
 
     /// [`Self::changed_here`], by something that changes the change time: where that is the kernel's, the server is not asked for it.
-    pub fn note_changed(&self, inode: &Inode) {
+    pub fn note_changed(&self, inode: &Arc<Inode>) {
         if self.owns_content(inode) {
             inode.attributes.lock().changed = clock::realtime_ns();
+            self.note_own_times(inode);
         }
         self.changed_here();
     }
@@ -210,18 +216,13 @@ impl Node {
         self.writers.lock().iter().find_map(Weak::upgrade)
     }
 
-    /// Writes all dirty pages to the server, and times that it does not know.
-    pub fn write_back(&self, inode: &Arc<Inode>) -> Result<()> {
-        pages::write_back(self, inode)?;
-        if core::mem::take(&mut self.state.lock().times_are_ours) {
-            let (modified, changed) = {
-                let attributes = inode.attributes.lock();
-                (attributes.modified, attributes.changed)
-            };
-            let change = AttributeChange { modified: Some(modified), changed: Some(changed), ..AttributeChange::default() };
-            names::ask_change(self, inode, &change)?;
+    /// The times that the server does not know, which it is told of now.
+    pub(super) fn take_own_times(&self, inode: &Inode) -> Option<AttributeChange> {
+        if !core::mem::take(&mut self.state.lock().times_are_ours) {
+            return None;
         }
-        Ok(())
+        let attributes = inode.attributes.lock();
+        Some(AttributeChange { modified: Some(attributes.modified), changed: Some(attributes.changed), ..AttributeChange::default() })
     }
 
     /// The check that the kernel makes: by mode bits as they are known, and once more as they are now.
@@ -383,21 +384,21 @@ impl InodeOps for Node {
     }
 
     /// Asked before every write, as Linux asks; a server with HANDLE_KILLPRIV_V2 is believed until the attributes come anew.
-    fn ask_to_drop_capabilities(&self, _inode: &Arc<Inode>) {
+    fn ask_to_drop_capabilities(&self, inode: &Arc<Inode>) {
         if self.state.lock().has_no_capabilities {
             return;
         }
         match names::xattr_len(self, file_capabilities::NAME) {
             // The server decides what becomes of the write.
-            Ok(len_bytes) if len_bytes > 0 => _ = names::remove_xattr(self, file_capabilities::NAME),
+            Ok(len_bytes) if len_bytes > 0 => _ = names::remove_xattr(self, inode, file_capabilities::NAME),
             _ => self.state.lock().has_no_capabilities = self.connection().settings().has(Features::HANDLE_KILLPRIV_V2),
         }
     }
 
-    fn set_xattr(&self, _inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
+    fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         self.require_allowed()?;
         self.state.lock().has_no_capabilities = false;
-        names::set_xattr(self, name, value, flags)
+        names::set_xattr(self, inode, name, value, flags)
     }
 
     fn list_xattrs(&self, _inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
@@ -405,8 +406,8 @@ impl InodeOps for Node {
         names::list_xattrs(self)
     }
 
-    fn remove_xattr(&self, _inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
+    fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
         self.require_allowed()?;
-        names::remove_xattr(self, name)
+        names::remove_xattr(self, inode, name)
     }
 }

@@ -1,15 +1,15 @@
-//! The pages of a file on their way: filled from the server, written back to it, and as mappings see them.
+//! The pages of a file: filled from the server, and as mappings see them.
 
 use super::cache;
-use super::file::{Written, ask_read, ask_write, size_of, write_limit};
+use super::file::{ask_read, size_of};
 use super::handle::Handle;
 use super::node::Node;
+use super::writeback;
 use crate::errno::{Errno, Result};
-use crate::fs::{Inode, OpenFlags};
+use crate::fs::Inode;
 use crate::mm::address_space::{FaultError, PageSource};
 use crate::mm::{Frame, PAGE_SIZE_BYTES};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 const PAGE: u64 = PAGE_SIZE_BYTES as u64;
 
@@ -49,42 +49,6 @@ fn note_end(node: &Node, inode: &Inode, end: u64, asked_size: u64) {
     }
 }
 
-/// Writes all dirty pages. The first error is told when all was tried.
-pub fn write_back(node: &Node, inode: &Arc<Inode>) -> Result<()> {
-    let mut result = Ok(());
-    let mut from = 0;
-    while let Some(first) = node.cache.next_dirty(from) {
-        let most = (write_limit(node) as u64 / PAGE).max(1);
-        let end = (first + 1..first + most).find(|&index| !node.cache.is_dirty(index)).unwrap_or(first + most);
-        let written = write_back_run(node, inode, first, end);
-        result = result.and(written);
-        from = end;
-    }
-    result
-}
-
-fn write_back_run(node: &Node, inode: &Arc<Inode>, first: u64, end: u64) -> Result<()> {
-    // The next store through a mapping faults, and makes the page dirty again.
-    inode.mappings.forget(first, end - first, false);
-    let size = size_of(inode);
-    let mut data = Vec::new();
-    data.try_reserve_exact(((end - first) * PAGE) as usize).map_err(|_| Errno::NOMEM)?;
-    for index in first..end {
-        let Some(frame) = node.cache.clean(index) else { break };
-        let start = data.len();
-        data.resize(start + PAGE_SIZE_BYTES, 0);
-        frame.read(0, &mut data[start..]);
-    }
-    let left = usize::try_from(size.saturating_sub(first * PAGE)).unwrap_or(usize::MAX);
-    data.truncate(left);
-    if data.is_empty() {
-        return Ok(());
-    }
-    let handle = node.writer().ok_or(Errno::IO)?;
-    let written = ask_write(node, &handle, first * PAGE, &data, OpenFlags::empty(), Written::Earlier)?;
-    if written == data.len() { Ok(()) } else { Err(Errno::IO) }
-}
-
 /// The pages of a file for mappings, read through the open file that was mapped.
 pub struct FilePages {
     /// The file.
@@ -105,6 +69,9 @@ impl PageSource for FilePages {
             return Err(FaultError::Bus);
         }
         let frame = if for_write { node.cache.get_for_write(index) } else { node.cache.get(index) };
+        if for_write && frame.is_some() {
+            writeback::mark(node, &self.inode);
+        }
         frame.ok_or(FaultError::Absent)
     }
 
@@ -122,8 +89,15 @@ impl PageSource for FilePages {
         size_of(&self.inode)
     }
 
+    fn unmapped(&self) {
+        if let Some(node) = self.inode.downcast::<Node>() {
+            // fsync(2) will tell of an error.
+            writeback::turn(node).write_all(&self.inode);
+        }
+    }
+
     fn write_back(&self) -> Result<()> {
         let node = self.inode.downcast::<Node>().ok_or(Errno::IO)?;
-        node.write_back(&self.inode)
+        writeback::write_back(node, &self.inode)
     }
 }

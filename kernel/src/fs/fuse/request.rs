@@ -4,6 +4,7 @@ use super::protocol::{GROUPS_EXTENSION, Message, Opcode, REQUEST_HEADER_BYTES};
 use crate::errno::Result;
 use crate::sync::SpinLock;
 use crate::task::WaitQueue;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
@@ -26,12 +27,23 @@ pub struct Question {
     pub anonymous: bool,
     /// Bytes at the end of the body that extend it: a multiple of 8.
     extension_bytes: u16,
+    receiver: Option<Receiver>,
 }
 
 impl Question {
     /// A question whose answer has no body.
     pub fn new(opcode: Opcode, node: u64, body: Message) -> Self {
-        Self { opcode, node, body, min_answer_bytes: 0, max_answer_bytes: 0, forced: false, anonymous: false, extension_bytes: 0 }
+        Self {
+            opcode,
+            node,
+            body,
+            min_answer_bytes: 0,
+            max_answer_bytes: 0,
+            forced: false,
+            anonymous: false,
+            extension_bytes: 0,
+            receiver: None,
+        }
     }
 
     /// With an answer of exactly this length.
@@ -52,6 +64,11 @@ impl Question {
     /// See [`Self::forced`].
     pub fn forced(self) -> Self {
         Self { forced: true, ..self }
+    }
+
+    /// With somebody who takes the answer, whenever it comes: [`Connection::post`](super::connection::Connection::post).
+    pub fn answered_to(self, receiver: Receiver) -> Self {
+        Self { receiver: Some(receiver), ..self }
     }
 
     /// With a group of the caller's besides his own (CREATE_SUPP_GROUP).
@@ -111,11 +128,16 @@ pub struct Request {
     pub done: WaitQueue,
     /// A signal came for its caller: the server is to be told.
     pub interrupted: AtomicBool,
+    /// Takes the answer where nobody waits for it.
+    receiver: SpinLock<Option<Receiver>>,
 }
+
+/// What is done with an answer that nobody waits for. Must not block.
+pub type Receiver = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
 
 impl Request {
     /// With its number and who asks.
-    pub fn new(question: Question, unique: u64, asker: [u32; 3], purpose: Purpose) -> Arc<Self> {
+    pub fn new(mut question: Question, unique: u64, asker: [u32; 3], purpose: Purpose) -> Arc<Self> {
         Arc::new(Self {
             unique,
             opcode: question.opcode,
@@ -128,6 +150,7 @@ impl Request {
             status: SpinLock::new(Status::Waiting),
             done: WaitQueue::new(),
             interrupted: AtomicBool::new(false),
+            receiver: SpinLock::new(question.receiver.take()),
         })
     }
 
@@ -149,6 +172,14 @@ impl Request {
 
     /// Ends it, unless it has ended.
     pub fn finish(&self, result: Result<Vec<u8>>) {
+        let receiver = self.receiver.lock().take();
+        let result = match receiver {
+            Some(receive) => {
+                receive(result);
+                Ok(Vec::new())
+            }
+            None => result,
+        };
         let old = {
             let mut status = self.status.lock();
             if matches!(*status, Status::Done(_)) {

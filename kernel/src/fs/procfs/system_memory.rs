@@ -3,6 +3,7 @@
 use super::memory::PAGE_KIB;
 use crate::errno::Result;
 use crate::fs::OpenFile;
+use crate::fs::fuse;
 use crate::fs::generated::Text;
 use crate::mm::frame::{self, MemoryStatistics};
 use crate::task::pid::PidNamespace;
@@ -45,7 +46,7 @@ pub(super) fn meminfo(_file: &OpenFile, text: &mut Text) -> Result<()> {
         ("SwapFree", 0),
         ("Zswap", 0),
         ("Zswapped", 0),
-        ("Dirty", 0),
+        ("Dirty", kib(fuse::dirty_pages())),
         ("Writeback", 0),
         ("AnonPages", kib(anonymous)),
         ("Mapped", kib(file)),

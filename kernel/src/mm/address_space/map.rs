@@ -74,8 +74,7 @@ impl AddressSpace {
         for area in removed {
             if let Some(file) = area.file() {
                 if area.is_shared() {
-                    // munmap(2) has no way to tell of an error; fsync(2) has.
-                    let _ = file.pages().write_back();
+                    file.pages().unmapped();
                 }
                 file.mappings().remove(self, area.pages());
             }

@@ -104,10 +104,13 @@ pub trait PageSource: Send + Sync {
         Err(FaultError::Bus)
     }
 
-    /// Writes back what was stored through shared mappings (`msync(2)`, and before the last mapping goes).
+    /// Writes back what was stored through shared mappings (`msync(2)`).
     fn write_back(&self) -> Result<()> {
         Ok(())
     }
+
+    /// A shared mapping goes (`munmap(2)`, which tells of no error).
+    fn unmapped(&self) {}
 
     /// Length of the file in bytes, now.
     fn len_bytes(&self) -> u64;

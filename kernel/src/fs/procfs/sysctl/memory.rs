@@ -2,7 +2,7 @@
 
 use super::Fixed;
 use crate::errno::{Errno, Result};
-use crate::fs::generated::Entry;
+use crate::fs::generated::{Entry, Text, Variable};
 use crate::fs::procfs::status::parse_number;
 use crate::fs::{dentry, fuse};
 
@@ -11,7 +11,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("dirty_background_ratio", &Fixed("10")),
     Entry::variable("dirty_expire_centisecs", &Fixed("3000")),
     Entry::variable("dirty_ratio", &Fixed("20")),
-    Entry::variable("dirty_writeback_centisecs", &Fixed("500")),
+    Entry::variable("dirty_writeback_centisecs", &WritebackInterval),
     Entry::writable("drop_caches", |_, _| Ok(()), |_, bytes| drop_caches(bytes)).with_mode(0o200),
     Entry::variable("legacy_va_layout", &Fixed("0")),
     Entry::variable("max_map_count", &Fixed("65530")),
@@ -28,6 +28,21 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry::variable("user_reserve_kbytes", &Fixed("8192")),
     Entry::variable("vfs_cache_pressure", &Fixed("100")),
 ];
+
+/// `dirty_writeback_centisecs`.
+struct WritebackInterval;
+
+impl Variable for WritebackInterval {
+    fn show(&self, text: &mut Text) {
+        fuse::INTERVAL_CENTISECS.show(text);
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<()> {
+        fuse::INTERVAL_CENTISECS.store(bytes)?;
+        fuse::interval_changed();
+        Ok(())
+    }
+}
 
 /// `drop_caches`: clean pages of files that are kept elsewhere (1), names and inodes that nobody uses (2).
 fn drop_caches(bytes: &[u8]) -> Result<()> {
