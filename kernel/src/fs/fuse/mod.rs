@@ -2,9 +2,10 @@
 //!
 //! From the device to the files: `device` is what the server holds, `connection` what it is asked through and `terms` on what terms, `request` one question and
 //! its answer, `protocol` the words; `options` and `mount` make a mount of a connection; `node` is an inode, `names` what its
-//! directories do, `file` and `directory` are open files, `cache` the pages that are kept, `pages` how they come and go; `notify` is what the server says unasked,
+//! directories do, `file` and `directory` are open files, `cache` the pages that are kept, `pages` how they come and go; `acl` asks for access lists; `notify` is what the server says unasked,
 //! `poll`, `ioctl` and `locks` hand on what their names say, `control` is the type `fusectl`.
 
+mod acl;
 mod cache;
 mod connection;
 mod control;

@@ -1,6 +1,6 @@
 //! What the server says without being asked: that something it serves has changed, or what is in it.
 
-use super::cache;
+use super::{acl, cache};
 use super::connection::Connection;
 use super::mount::{self, FuseSuper, Instance};
 use super::node::Node;
@@ -50,6 +50,7 @@ fn invalidate_inode(instance: &Arc<Instance>, body: &[u8]) -> Result<()> {
     let inode = instance.find(number).ok_or(Errno::NOENT)?;
     let node = inode.downcast::<Node>().ok_or(Errno::NOENT)?;
     node.expire();
+    acl::forget(node);
     node.state.lock().target = None;
     // A negative offset means the attributes alone; a length of 0 or less the rest of the file.
     let Ok(offset) = u64::try_from(offset) else { return Ok(()) };
