@@ -1,6 +1,7 @@
 //! Inodes: files apart from their names.
 
 use crate::errno::{Errno, Result};
+use crate::fs::acl::{self, Acl};
 use crate::fs::stat::{Stat, StatRequest};
 use crate::fs::{Dentry, FileOps, OpenFlags, Path, SuperBlock};
 use crate::mm::address_space::PageSource;
@@ -152,6 +153,8 @@ pub struct Inode {
     pub mappings: crate::mm::address_space::Mappings,
     /// Has no name but may be given one (`O_TMPFILE` without `O_EXCL`).
     linkable: core::sync::atomic::AtomicBool,
+    /// See [`Self::may_have_acl`].
+    may_have_acl: core::sync::atomic::AtomicBool,
     /// Executing (denies writers, `ETXTBSY`) when negative, writers when positive.
     pub writers: core::sync::atomic::AtomicI32,
 }
@@ -178,6 +181,7 @@ impl Inode {
             watches: Default::default(),
             mappings: Default::default(),
             linkable: core::sync::atomic::AtomicBool::new(false),
+            may_have_acl: core::sync::atomic::AtomicBool::new(false),
             writers: core::sync::atomic::AtomicI32::new(0),
         })
     }
@@ -200,6 +204,16 @@ impl Inode {
     /// See [`Self::set_linkable`].
     pub fn is_linkable(&self) -> bool {
         self.linkable.load(Ordering::Relaxed)
+    }
+
+    /// Whether a permission check must look for an access list ([`InodeOps::effective_acl`]): otherwise the mode says all.
+    pub fn may_have_acl(&self) -> bool {
+        self.may_have_acl.load(Ordering::Relaxed)
+    }
+
+    /// See [`Self::may_have_acl`].
+    pub fn set_may_have_acl(&self, may_have: bool) {
+        self.may_have_acl.store(may_have, Ordering::Relaxed);
     }
 
     /// Takes write access for an open file: `ETXTBSY` while the file is being executed.
@@ -252,7 +266,7 @@ pub trait InodeOps: Any + Send + Sync {
         Err(Errno::NOTDIR)
     }
 
-    /// Makes a file of any type but a directory or link. `mode` has umask applied; owner and set-gid inheritance are worked out in `attributes`.
+    /// Makes a file of any type but a directory or link. The umask is off the mode, owner and set-gid inheritance are worked out in `attributes`.
     fn create(&self, dir: &Arc<Inode>, name: &[u8], file_type: FileType, attributes: Attributes, device: u64) -> Result<Arc<Inode>> {
         Err(Errno::PERM)
     }
@@ -342,9 +356,10 @@ pub trait InodeOps: Any + Send + Sync {
         false
     }
 
-    /// Whether the mode of what is made here comes without the umask, which the filesystem applies itself.
-    fn applies_umask(&self) -> bool {
-        false
+    /// Whether the umask is not to be taken off the mode of what is made in a directory: a default list counts in its place (`acl(5)`),
+    /// or the filesystem sees to it.
+    fn is_exempt_from_umask(&self, directory: &Inode) -> Result<bool> {
+        self.effective_acl(directory, acl::Kind::Default).map(|default| default.is_some())
     }
 
     /// Attributes now.
@@ -387,6 +402,28 @@ pub trait InodeOps: Any + Send + Sync {
 
     /// `setxattr(2)`: flags are `XATTR_CREATE`, `XATTR_REPLACE`.
     fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// Whether files here can have access control lists at all (symbolic links never have). They are no extended attributes to
+    /// [`Self::get_xattr`] and its like, but [`Self::list_xattrs`] names them.
+    fn has_acls(&self) -> bool {
+        false
+    }
+
+    /// A list as programs see it; `None`: there is none.
+    fn acl(&self, inode: &Inode, kind: acl::Kind) -> Result<Option<Arc<Acl>>> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// A list that the kernel itself goes by. For the access list of an inode only asked where [`Inode::may_have_acl`].
+    fn effective_acl(&self, inode: &Inode, kind: acl::Kind) -> Result<Option<Arc<Acl>>> {
+        if self.has_acls() { self.acl(inode, kind) } else { Ok(None) }
+    }
+
+    /// Replaces or removes a list, which is valid and from somebody who may. The mode follows an access list, and is all that is kept of
+    /// one that says no more. The inode's lock is held.
+    fn set_acl(&self, inode: &Arc<Inode>, kind: acl::Kind, acl: Option<Arc<Acl>>) -> Result<()> {
         Err(Errno::OPNOTSUPP)
     }
 

@@ -3,6 +3,7 @@
 //! `inode`, `dentry`, `superblock` are what a filesystem fills in; `path` pairs a dentry with a mount of [`graft`]; `walk` turns names
 //! into paths; `file` and `fd_table` are what programs hold.
 
+pub mod acl;
 pub mod attributes;
 pub mod cgroupfs;
 pub mod dentry;

@@ -6,7 +6,7 @@ use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::{self, WriteAccess};
 use crate::fs::permission::{self, Access};
 use crate::fs::walk::{self, Last, LastKind, LookupFlags};
-use crate::fs::{Dentry, FileType, Inode, Path};
+use crate::fs::{Attributes, Dentry, FileType, Inode, Path};
 use crate::task::{Capabilities, Credentials};
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as sys;
@@ -19,9 +19,14 @@ pub fn require_creatable(directory: &Dentry, inode: &Inode, credentials: &Creden
     permission::check(inode, credentials, Access::WRITE | Access::EXECUTE)
 }
 
-/// The mode of something new without what the caller's umask withholds, unless the filesystem sees to that.
-pub fn mode_of_new(directory: &Inode, mode: u32) -> u32 {
-    if directory.ops.applies_umask() { mode } else { mode & !crate::task::current().fs().umask() }
+/// Owner, group and mode of something new: the mode without what the caller's umask withholds, unless a default list counts there or
+/// the filesystem sees to that.
+pub fn attributes_of_new(directory: &Inode, credentials: &Credentials, mode: u32, is_directory: bool) -> Result<Attributes> {
+    let mut attributes = permission::new_file_attributes(directory, credentials, mode, is_directory)?;
+    if !directory.ops.is_exempt_from_umask(directory)? {
+        attributes.mode &= !crate::task::current().fs().umask();
+    }
+    Ok(attributes)
 }
 
 /// What a new name gets.
@@ -71,10 +76,7 @@ fn make(parent: &Path, directory: &Arc<Inode>, last: &Last, new: &New<'_>) -> Re
         permission::check_link(&*target.inode().ok_or(Errno::NOENT)?, &credentials)?;
     }
     require_creatable(parent.dentry(), directory, &credentials)?;
-    let attributes = |mode: u32, is_directory| {
-        let mode = mode_of_new(directory, mode);
-        permission::new_file_attributes(directory, &credentials, mode, is_directory)
-    };
+    let attributes = |mode: u32, is_directory| attributes_of_new(directory, &credentials, mode, is_directory);
     match *new {
         New::Node { file_type, mode, device } => {
             let is_device = matches!(file_type, FileType::CharDevice | FileType::BlockDevice);
@@ -90,8 +92,7 @@ fn make(parent: &Path, directory: &Arc<Inode>, last: &Last, new: &New<'_>) -> Re
         }
         New::Directory { mode } => directory.ops.make_directory(directory, &last.name, attributes(mode & 0o1777, true)?),
         New::Symlink { target } => {
-            let mut attributes = attributes(0, false)?;
-            attributes.mode = 0o777;
+            let attributes = permission::new_file_attributes(directory, &credentials, 0o777, false)?;
             directory.ops.make_symlink(directory, &last.name, target, attributes)
         }
         New::Link { target } => {

@@ -179,8 +179,7 @@ fn create_or_existing(walk: &mut Walk<'_>, last: &Last, how: OpenHow) -> Result<
     let _access = access?;
     let credentials = walk.credentials().clone();
     names::require_creatable(parent.dentry(), &directory, &credentials)?;
-    let mode = names::mode_of_new(&directory, how.mode);
-    let attributes = permission::new_file_attributes(&directory, &credentials, mode, false)?;
+    let attributes = names::attributes_of_new(&directory, &credentials, how.mode, false)?;
     let created = directory.ops.create_and_open(&directory, &last.name, attributes, how.flags);
     // Where nothing can be made at all, opening says so in other words than mknod(2) does.
     let (inode, ops) =
@@ -200,8 +199,7 @@ fn open_unnamed(walk: &Walk<'_>, how: OpenHow) -> Result<Arc<OpenFile>> {
     let _access = WriteAccess::take(directory_path)?;
     let credentials = walk.credentials().clone();
     permission::check(&directory, &credentials, Access::WRITE | Access::EXECUTE)?;
-    let mode = names::mode_of_new(&directory, how.mode);
-    let attributes = permission::new_file_attributes(&directory, &credentials, mode, false)?;
+    let attributes = names::attributes_of_new(&directory, &credentials, how.mode, false)?;
     let (inode, ops) = directory.ops.make_unnamed_and_open(&directory, attributes, how.flags)?;
     if !how.flags.contains(OpenFlags::EXCL) {
         inode.set_linkable();

@@ -1,7 +1,9 @@
-//! Who may do what with a file: mode bits, capabilities, sticky directories (`path_resolution(7)`, `capabilities(7)`).
+//! Who may do what with a file: mode bits, access lists, capabilities, sticky directories (`path_resolution(7)`, `acl(5)`,
+//! `capabilities(7)`).
 
 use crate::bpf;
 use crate::errno::{Errno, Result};
+use crate::fs::acl;
 use crate::fs::procfs::sysctl::files;
 use crate::fs::walk::{self, LookupFlags, Start};
 use crate::fs::{Attributes, FileType, Inode, mount};
@@ -33,6 +35,8 @@ pub const SET_GID: u32 = 0o2000;
 pub const STICKY: u32 = 0o1000;
 /// Execution by the group.
 pub const GROUP_EXECUTE: u32 = 0o010;
+/// All that a mode has for the group.
+const GROUP_CLASS: u32 = 0o070;
 
 /// Whether the credentials have a capability over a file: in their own user namespace, which must know the file's owner and group
 /// (`user_namespaces(7)`).
@@ -64,14 +68,24 @@ pub fn check(inode: &Inode, credentials: &Credentials, access: Access) -> Result
     bpf::device::check_open(inode.file_type, inode.device, access)
 }
 
-/// The part of [`check`] that looks at owner, mode and capabilities, for filesystems that add rules of their own.
+/// The part of [`check`] that looks at owner, mode, list and capabilities, for filesystems that add rules of their own.
 pub fn check_mode(inode: &Inode, credentials: &Credentials, access: Access) -> Result<()> {
     let attributes = inode.ops.attributes(inode)?;
-    if mode_allows(&attributes, credentials, access) || capability_allows(inode.file_type, &attributes, credentials, access) {
-        Ok(())
-    } else {
-        Err(Errno::ACCES)
+    let acl = acl_that_counts(inode, &attributes, credentials)?;
+    let allows = match acl {
+        Some(acl) => acl.allows(&attributes, credentials, access)?,
+        None => mode_allows(&attributes, credentials, access),
+    };
+    if allows || capability_allows(inode.file_type, &attributes, credentials, access) { Ok(()) } else { Err(Errno::ACCES) }
+}
+
+/// The access list that decides in the mode's place: not about the owner, whose bits are in the mode, and none that leaves the group's
+/// class nothing, which Linux does not look at.
+fn acl_that_counts(inode: &Inode, attributes: &Attributes, credentials: &Credentials) -> Result<Option<Arc<acl::Acl>>> {
+    if !inode.may_have_acl() || credentials.filesystem_uid == attributes.uid || attributes.mode & GROUP_CLASS == 0 {
+        return Ok(None);
     }
+    inode.ops.effective_acl(inode, acl::Kind::Access)
 }
 
 /// The class that counts is the first that fits: owner, group, others.

@@ -82,7 +82,7 @@ fn step(directory: &Dentry, name: &[u8], credentials: &Credentials) -> Option<Ar
     {
         let inode = directory.inode.lock();
         let inode = inode.as_ref().filter(|inode| inode.file_type == FileType::Directory && inode.superblock.ops.is_immediate())?;
-        if !permission::mode_allows(&inode.attributes.lock(), credentials, permission::Access::EXECUTE) {
+        if inode.may_have_acl() || !permission::mode_allows(&inode.attributes.lock(), credentials, permission::Access::EXECUTE) {
             return None;
         }
     }

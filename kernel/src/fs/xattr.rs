@@ -4,7 +4,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::WriteAccess;
 use crate::fs::permission::{self, Access, STICKY};
-use crate::fs::{FileType, Inode, Path, file_capabilities};
+use crate::fs::{FileType, Inode, Path, acl, file_capabilities};
 use crate::task::{Capabilities, Credentials, current};
 use alloc::{sync::Arc, vec::Vec};
 
@@ -65,6 +65,9 @@ fn check_security(inode: &Inode, name: &[u8], credentials: &Credentials) -> Resu
 
 /// `getxattr(2)`: the value.
 pub fn get(inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
+    if let Some(kind) = acl::Kind::of_name(name) {
+        return acl::get(inode, kind);
+    }
     check_name(inode, name, false, &current().credentials())?.ok_or(Errno::NODATA)?;
     check_namespace(name)?;
     let value = inode.ops.get_xattr(inode, name)?;
@@ -73,6 +76,9 @@ pub fn get(inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
 
 /// `setxattr(2)`.
 pub fn set(path: &Path, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
+    if let Some(kind) = acl::Kind::of_name(name) {
+        return acl::set(path, kind, value);
+    }
     let inode = path.inode().ok_or(Errno::NOENT)?;
     let _access = WriteAccess::take(path)?;
     let _changes = inode.lock.lock();
@@ -89,6 +95,9 @@ pub fn set(path: &Path, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
 
 /// `removexattr(2)`.
 pub fn remove(path: &Path, name: &[u8]) -> Result<()> {
+    if let Some(kind) = acl::Kind::of_name(name) {
+        return acl::remove(path, kind);
+    }
     let inode = path.inode().ok_or(Errno::NOENT)?;
     let _access = WriteAccess::take(path)?;
     let _changes = inode.lock.lock();

@@ -1,5 +1,6 @@
 //! Attributes of a node: asked for by GETATTR or STATX, and what `stat(2)` makes of them.
 
+use super::acl;
 use super::handle::Handle;
 use super::names;
 use super::node::Node;
@@ -13,6 +14,7 @@ use crate::time::clock;
 /// GETATTR, about an open file if one is named.
 pub fn ask(node: &Node, inode: &Inode, handle: Option<&Handle>) -> Result<()> {
     node.require_good()?;
+    acl::forget(node);
     let asked_at_ns = clock::monotonic_ns();
     let minor = node.connection().settings().minor;
     let (flags, number) = named(handle);
@@ -78,6 +80,7 @@ pub fn stat(node: &Node, inode: &Inode, request: StatRequest) -> Result<Stat> {
 
 /// STATX: `None` if the server has none.
 fn ask_for_birth(node: &Node, inode: &Inode) -> Result<Option<Stat>> {
+    acl::forget(node);
     let asked_at_ns = clock::monotonic_ns();
     let wanted = Known::BASIC | Known::BIRTH_TIME;
     let body = Message::default().u32(0).u32(0).u64(0).u32(0).u32(wanted.bits());

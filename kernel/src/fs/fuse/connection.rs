@@ -112,6 +112,11 @@ impl Connection {
         self.queues.lock().settings
     }
 
+    /// Whether the kernel checks modes: the mount says so, or the server does by taking POSIX_ACL.
+    pub fn checks_modes(&self) -> bool {
+        self.terms.default_permissions || self.settings().has(Features::POSIX_ACL)
+    }
+
     /// Whether the server has answered this with `ENOSYS`.
     pub fn lacks(&self, opcode: Opcode) -> bool {
         self.missing.load(Ordering::Relaxed) & (1 << opcode as u32) != 0

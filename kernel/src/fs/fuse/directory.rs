@@ -1,5 +1,6 @@
 //! Open directories: `READDIR`, and `READDIRPLUS`, whose entries are lookups as well.
 
+use super::acl;
 use super::handle::Handle;
 use super::node::Node;
 use super::protocol::{Entry, Features, Fields, MAX_NAME_BYTES, Message, Opcode};
@@ -65,6 +66,9 @@ impl OpenDirectory {
         if let Some(known) = directory.cached_child(name) {
             if known.inode().is_some_and(|known| Arc::ptr_eq(&known, &inode)) {
                 known.valid_until_ns.store(until_ns, Ordering::Relaxed);
+                if let Some(node) = inode.downcast::<Node>() {
+                    acl::forget(node);
+                }
                 return;
             }
             if known.mounted.load(Ordering::Relaxed) != 0 {

@@ -1,12 +1,12 @@
 //! FUSE: file systems that a program serves (`fuse(4)`).
 //!
 //! From the device to the files: `device` is what the server holds, `connection` what it is asked through and `terms` on what terms, `request` one question and
-//! its answer, `protocol` the words; `options` and `mount` make a mount of a connection; `node` is an inode, `attributes` what stat(2) shows of it, `names` what its
-//! directories do, `file` and `directory` are open files, `cache` the pages that are kept, `pages` how they come and `writeback` how
-//! they go; `notify` is what the server says unasked,
-//! `export` finds files again by their handles,
-//! `poll`, `ioctl` and `locks` hand on what their names say, `control` is the type `fusectl`.
+//! its answer, `protocol` the words; `options` and `mount` make a mount of a connection; `node` is an inode, `attributes` what stat(2)
+//! shows of it and `acl` its access lists, `names` what its directories do, `file` and `directory` are open files, `cache` the pages that
+//! are kept, `pages` how they come and `writeback` how they go; `notify` is what the server says unasked, `export` finds files again by
+//! their handles, `poll`, `ioctl` and `locks` hand on what their names say, `control` is the type `fusectl`.
 
+mod acl;
 mod attributes;
 mod cache;
 mod connection;

@@ -235,7 +235,7 @@ impl SuperBlockOps for FuseSuper {
         let terms = &self.0.connection.terms;
         write!(out, ",user_id={}", superblock.owner.shown_uid(terms.uid))?;
         write!(out, ",group_id={}", superblock.owner.shown_gid(terms.gid))?;
-        if terms.default_permissions {
+        if self.0.connection.checks_modes() {
             out.write_str(",default_permissions")?;
         }
         if terms.allow_other {

@@ -1,5 +1,6 @@
 //! What is asked about nodes and names: lookup, making and removing, links, attributes, extended attributes, access.
 
+use super::acl;
 use super::attributes;
 use super::file;
 use super::handle::Handle;
@@ -98,6 +99,7 @@ pub fn still_holds(instance: &Arc<Instance>, dentry: &Arc<Dentry>) -> bool {
         return false;
     }
     node.count_lookup();
+    acl::forget(node);
     node.update(inode, &entry.attributes, entry.attributes_lifetime_ns, asked_at_ns);
     dentry.valid_until_ns.store(valid_until_ns(entry.entry_lifetime_ns), Ordering::Relaxed);
     directory.state.lock().looked_up = true;
@@ -325,6 +327,8 @@ pub fn set_attributes(node: &Node, inode: &Arc<Inode>, change: &AttributeChange)
     } else {
         ask_change(node, inode, change)?;
     }
+    // The server may have changed lists with the mode.
+    acl::forget(node);
     if let Some(size_bytes) = change.size_bytes {
         node.cache.set_len(inode, size_bytes);
         inode.attributes.lock().size_bytes = size_bytes;
@@ -393,9 +397,13 @@ pub fn ask_access(node: &Node, access: Access) -> Result<()> {
 /// `GETXATTR`.
 pub fn get_xattr(node: &Node, name: &[u8]) -> Result<Vec<u8>> {
     node.require_good()?;
-    let body = Message::default().u32(xattr::VALUE_MAX_BYTES as u32).u32(0).name(name);
-    let question = Question::new(Opcode::GetXattr, node.number, body).answer_up_to(xattr::VALUE_MAX_BYTES);
-    node.connection().call_optional(question)?.ok_or(Errno::OPNOTSUPP)
+    ask_xattr(node, name, xattr::VALUE_MAX_BYTES)?.ok_or(Errno::OPNOTSUPP)
+}
+
+/// `GETXATTR` of a value up to a length; `None` from a server that has no such thing.
+pub fn ask_xattr(node: &Node, name: &[u8], max_bytes: usize) -> Result<Option<Vec<u8>>> {
+    let body = Message::default().u32(max_bytes as u32).u32(0).name(name);
+    node.connection().call_optional(Question::new(Opcode::GetXattr, node.number, body).answer_up_to(max_bytes))
 }
 
 /// `GETXATTR` for the length alone.
@@ -408,7 +416,14 @@ pub fn xattr_len(node: &Node, name: &[u8]) -> Result<u32> {
 /// `SETXATTR`.
 pub fn set_xattr(node: &Node, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
     node.require_good()?;
-    let body = Message::default().u32(value.len() as u32).u32(flags).name(name).data(value)?;
+    ask_to_set_xattr(node, inode, name, value, flags, 0)
+}
+
+/// `SETXATTR`; `how` is for servers with SETXATTR_EXT.
+pub fn ask_to_set_xattr(node: &Node, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32, how: u32) -> Result<()> {
+    let body = Message::default().u32(value.len() as u32).u32(flags);
+    let body = if node.connection().settings().has(Features::SETXATTR_EXT) { body.u32(how).u32(0) } else { body };
+    let body = body.name(name).data(value)?;
     node.connection().call_optional(Question::new(Opcode::SetXattr, node.number, body))?.ok_or(Errno::OPNOTSUPP)?;
     node.note_changed(inode);
     Ok(())

@@ -1,5 +1,6 @@
 //! A node: an inode as the server knows it, with what the kernel remembers of it and for how long.
 
+use super::acl::{self, KnownAcls};
 use super::attributes;
 use super::cache::Cache;
 use super::connection::Connection;
@@ -9,9 +10,10 @@ use super::handle::Handle;
 use super::mount::Instance;
 use super::names;
 use super::pages;
-use super::protocol::{Features, NodeAttributes, Opcode};
+use super::protocol::{Features, NodeAttributes, Opcode, ROOT_NODE};
 use super::writeback::{self, Outgoing};
 use crate::errno::{Errno, Result};
+use crate::fs::acl::{Acl, Kind};
 use crate::fs::inode::{AttributeChange, MadeFile};
 use crate::fs::permission::Access;
 use crate::fs::stat::{Stat, StatRequest};
@@ -63,6 +65,8 @@ pub(super) struct NodeState {
     pub(super) has_asked_for_birth: bool,
     /// The file has no `security.capability`, as far as is known (HANDLE_KILLPRIV_V2).
     has_no_capabilities: bool,
+    /// Lists that were asked for (POSIX_ACL).
+    pub(super) acls: KnownAcls,
     /// Where the file was found last.
     place: Weak<Dentry>,
 }
@@ -92,6 +96,8 @@ impl Node {
             writers: SpinLock::new(Vec::new()),
         });
         let inode = Inode::new(superblock, shown_number, file_type, device, attributes, node);
+        // The top is there before the server says what it takes.
+        inode.set_may_have_acl(number == ROOT_NODE || acl::are_taken(&instance.connection));
         instance.enter(number, &inode);
         inode
     }
@@ -327,11 +333,28 @@ impl InodeOps for Node {
     }
 
     fn decides_itself(&self) -> bool {
-        !self.connection().terms.default_permissions
+        !self.connection().checks_modes()
     }
 
-    fn applies_umask(&self) -> bool {
-        self.connection().settings().has(Features::DONT_MASK)
+    /// Whatever the directory has for a default list, which is the server's to apply.
+    fn is_exempt_from_umask(&self, _directory: &Inode) -> Result<bool> {
+        Ok(self.connection().settings().has(Features::DONT_MASK))
+    }
+
+    fn has_acls(&self) -> bool {
+        true
+    }
+
+    fn acl(&self, inode: &Inode, kind: Kind) -> Result<Option<Arc<Acl>>> {
+        acl::get(self, inode, kind)
+    }
+
+    fn effective_acl(&self, inode: &Inode, kind: Kind) -> Result<Option<Arc<Acl>>> {
+        if acl::are_taken(self.connection()) { acl::get(self, inode, kind) } else { Ok(None) }
+    }
+
+    fn set_acl(&self, inode: &Arc<Inode>, kind: Kind, acl: Option<Arc<Acl>>) -> Result<()> {
+        acl::set(self, inode, kind, acl)
     }
 
     fn set_attributes(&self, inode: &Arc<Inode>, change: &AttributeChange) -> Result<()> {
@@ -348,7 +371,7 @@ impl InodeOps for Node {
             return Some(Err(Errno::ACCES));
         }
         let wanted = access - Access::ASKING;
-        if self.connection().terms.default_permissions {
+        if self.connection().checks_modes() {
             return Some(self.check_mode_twice(inode, credentials, wanted));
         }
         if access.contains(Access::ASKING) {

@@ -1,11 +1,11 @@
 //! What the server says without being asked: that something it serves has changed, or what is in it.
 
-use super::cache;
 use super::connection::Connection;
 use super::mount::{self, FuseSuper, Instance};
 use super::node::Node;
 use super::protocol::{EXPIRE_ONLY, Fields, MAX_NAME_BYTES, Message, Opcode, notify as code};
 use super::request::Question;
+use super::{acl, cache};
 use crate::errno::{Errno, Result};
 use crate::fs::{Dentry, Inode};
 use crate::mm::PAGE_SIZE_BYTES;
@@ -50,6 +50,7 @@ fn invalidate_inode(instance: &Arc<Instance>, body: &[u8]) -> Result<()> {
     let inode = instance.find(number).ok_or(Errno::NOENT)?;
     let node = inode.downcast::<Node>().ok_or(Errno::NOENT)?;
     node.expire();
+    acl::forget(node);
     node.state.lock().target = None;
     // A negative offset means the attributes alone; a length of 0 or less the rest of the file.
     let Ok(offset) = u64::try_from(offset) else { return Ok(()) };

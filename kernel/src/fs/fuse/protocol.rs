@@ -69,12 +69,14 @@ bitflags! {
         const NO_OPEN_SUPPORT = 1 << 17;
         const PARALLEL_DIROPS = 1 << 18;
         const HANDLE_KILLPRIV = 1 << 19;
+        const POSIX_ACL = 1 << 20;
         const ABORT_ERROR = 1 << 21;
         const MAX_PAGES = 1 << 22;
         const CACHE_SYMLINKS = 1 << 23;
         const NO_OPENDIR_SUPPORT = 1 << 24;
         const EXPLICIT_INVAL_DATA = 1 << 25;
         const HANDLE_KILLPRIV_V2 = 1 << 28;
+        const SETXATTR_EXT = 1 << 29;
         const INIT_EXT = 1 << 30;
         const CREATE_SUPP_GROUP = 1 << 34;
         const HAS_EXPIRE_ONLY = 1 << 35;
@@ -125,6 +127,8 @@ pub const WRITE_LOCK_OWNER: u32 = 1 << 1;
 pub const WRITE_KILL_SUIDGID: u32 = 1 << 2;
 /// OPEN and CREATE that empty the file take the set-id bits away.
 pub const OPEN_KILL_SUIDGID: u32 = 1 << 0;
+/// SETXATTR of an access list takes the set-group-id bit away.
+pub const SETXATTR_ACL_KILL_SGID: u32 = 1 << 0;
 /// RELEASE ends `flock` locks, too.
 pub const RELEASE_FLOCK_UNLOCK: u32 = 1 << 1;
 /// A lock is one of `flock(2)`.

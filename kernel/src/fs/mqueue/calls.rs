@@ -60,8 +60,7 @@ fn find_or_make(root: &Path, name: &[u8], flags: OpenFlags, mode: u32, size: Opt
     let _access = access?;
     let credentials = current().credentials();
     names::require_creatable(root.dentry(), &directory, &credentials)?;
-    let mode = names::mode_of_new(&directory, mode & 0o7777);
-    let attributes = permission::new_file_attributes(&directory, &credentials, mode, false)?;
+    let attributes = names::attributes_of_new(&directory, &credentials, mode & 0o7777, false)?;
     let top = directory.downcast::<Top>().ok_or(Errno::NOTDIR)?;
     let inode = top.add(&directory, name, attributes, size)?;
     dentry.instantiate(inode.clone());

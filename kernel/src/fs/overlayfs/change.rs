@@ -7,6 +7,8 @@ use super::options::Redirects;
 use super::work::remove_all;
 use super::{Overlay, index, real};
 use crate::errno::{Errno, Result};
+use crate::fs::acl::{self, Inherited};
+use crate::fs::inode::AttributeChange;
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileType, Inode, walk};
 use alloc::{sync::Arc, vec::Vec};
@@ -80,7 +82,7 @@ impl Overlay {
 }
 
 /// Makes a file.
-pub fn make(place: Place, new: &New, attributes: Attributes) -> Result<Arc<Inode>> {
+pub fn make(place: Place, new: &New, mut attributes: Attributes) -> Result<Arc<Inode>> {
     let node = place.node()?;
     let overlay = &node.overlay;
     let upper = place.upper()?;
@@ -88,8 +90,10 @@ pub fn make(place: Place, new: &New, attributes: Attributes) -> Result<Arc<Inode
     let is_directory = matches!(new, New::Directory);
     let made = if over_whiteout {
         let work = overlay.upper()?.work.clone();
-        let temporary = real::make(work.dentry(), &overlay.temporary_name(), new, attributes)?;
-        let placed = if is_directory { overlay.make_opaque(&temporary).map_err(|_| Errno::IO) } else { Ok(()) };
+        let inherited = acl::inherit(place.directory, new.file_type(), &mut attributes)?;
+        let temporary = real::make(work.dentry(), &overlay.temporary_name(), new, attributes.clone())?;
+        let placed = give_inherited(&temporary, inherited, (!matches!(new, New::Symlink(_))).then_some(attributes.mode));
+        let placed = placed.and_then(|()| if is_directory { overlay.make_opaque(&temporary).map_err(|_| Errno::IO) } else { Ok(()) });
         let placed = placed.and_then(|()| overlay.put(&temporary, &upper, place.name));
         if let Err(error) = placed {
             let _ = real::remove(work.dentry(), &temporary);
@@ -105,6 +109,18 @@ pub fn make(place: Place, new: &New, attributes: Attributes) -> Result<Arc<Inode
         made
     };
     Node::make(overlay, &place.directory.superblock, Real::new_upper(made))
+}
+
+/// A file that was not made in its directory gets there what it would have inherited, and this mode, if it has one.
+fn give_inherited(made: &Arc<Dentry>, inherited: Inherited, mode: Option<u32>) -> Result<()> {
+    let inode = real::inode_of(made)?;
+    for (kind, acl) in [(acl::Kind::Access, inherited.access), (acl::Kind::Default, inherited.default)] {
+        if acl.is_some() {
+            real::set_acl(&inode, kind, acl)?;
+        }
+    }
+    let differs = mode.is_some() && mode != Some(inode.ops.attributes(&inode)?.mode);
+    if differs { real::set_attributes(&inode, &AttributeChange { mode, ..AttributeChange::default() }) } else { Ok(()) }
 }
 
 /// Gives a file another name.

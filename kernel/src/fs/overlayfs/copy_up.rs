@@ -6,6 +6,7 @@ use super::node::Node;
 use super::options::Verity;
 use super::{Overlay, real};
 use crate::errno::{Errno, Result};
+use crate::fs::acl;
 use crate::fs::inode::AttributeChange;
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileType, Inode, OpenFile, OpenFlags, Path};
@@ -181,7 +182,9 @@ fn fill(node: &Node, from: &Arc<Inode>, to: &Path, attributes: &Attributes, cont
 
 fn copy_xattrs(overlay: &Overlay, from: &Arc<Inode>, copy: &Arc<Inode>) -> Result<()> {
     for name in from.ops.list_xattrs(from)? {
-        if overlay.shown_name(&name).is_some() {
+        if let Some(kind) = acl::Kind::of_name(&name) {
+            copy_acl(kind, from, copy)?;
+        } else if overlay.shown_name(&name).is_some() {
             let value = from.ops.get_xattr(from, &name)?;
             match real::set_xattr(copy, &name, &value, 0) {
                 Ok(()) | Err(Errno::OPNOTSUPP) => {}
@@ -190,6 +193,15 @@ fn copy_xattrs(overlay: &Overlay, from: &Arc<Inode>, copy: &Arc<Inode>) -> Resul
         }
     }
     Ok(())
+}
+
+/// What cannot be copied of attributes may stay behind, but not a list: without it others get in.
+fn copy_acl(kind: acl::Kind, from: &Arc<Inode>, copy: &Arc<Inode>) -> Result<()> {
+    match from.ops.acl(from, kind) {
+        Ok(Some(acl)) => real::set_acl(copy, kind, Some(acl)),
+        Ok(None) | Err(Errno::OPNOTSUPP) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Copies what is data; holes stay holes.

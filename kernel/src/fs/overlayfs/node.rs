@@ -6,6 +6,7 @@ use super::directory::MergedDirectory;
 use super::file::OverlayFile;
 use super::{Overlay, real};
 use crate::errno::{Errno, Result};
+use crate::fs::acl::{self, Acl};
 use crate::fs::inode::AttributeChange;
 use crate::fs::permission::{self, Access};
 use crate::fs::stat::StatRequest;
@@ -98,6 +99,8 @@ impl Node {
             alias: SpinLock::new(Weak::new()),
         };
         let inode = Inode::new(superblock, identity.1, top.file_type, top.device, attributes, Arc::new(node));
+        // The layer's file knows.
+        inode.set_may_have_acl(true);
         if shares {
             overlay.remember(key, &inode);
         }
@@ -355,6 +358,38 @@ impl InodeOps for Node {
     fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         let upper = copy_up::file(inode, Content::Later)?;
         real::set_xattr(&real::inode_of(&upper)?, &self.overlay.name_in_layer(name), value, flags)?;
+        self.attributes(inode).map(|_| ())
+    }
+
+    fn has_acls(&self) -> bool {
+        true
+    }
+
+    fn acl(&self, _inode: &Inode, kind: acl::Kind) -> Result<Option<Arc<Acl>>> {
+        let below = self.real_inode()?;
+        if below.ops.has_acls() { below.ops.acl(&below, kind) } else { Ok(None) }
+    }
+
+    fn effective_acl(&self, _inode: &Inode, kind: acl::Kind) -> Result<Option<Arc<Acl>>> {
+        let below = self.real_inode()?;
+        if kind == acl::Kind::Access && !below.may_have_acl() { Ok(None) } else { below.ops.effective_acl(&below, kind) }
+    }
+
+    fn is_exempt_from_umask(&self, _directory: &Inode) -> Result<bool> {
+        let below = self.real_inode()?;
+        below.ops.is_exempt_from_umask(&below)
+    }
+
+    fn set_acl(&self, inode: &Arc<Inode>, kind: acl::Kind, acl: Option<Arc<Acl>>) -> Result<()> {
+        if !real::inode_of(self.overlay.upper()?.work.dentry())?.ops.has_acls() {
+            return Err(Errno::OPNOTSUPP);
+        }
+        if acl.is_none() && self.upper().is_none() {
+            // What is not there is not worth a copy.
+            self.acl(inode, kind)?.ok_or(Errno::NODATA)?;
+        }
+        let upper = copy_up::file(inode, Content::Later)?;
+        real::set_acl(&real::inode_of(&upper)?, kind, acl)?;
         self.attributes(inode).map(|_| ())
     }
 

@@ -3,6 +3,7 @@
 //! The caller of an overlay was checked against the overlay's files; what happens in the layers, happens in the name of who mounted it.
 
 use crate::errno::{Errno, Result};
+use crate::fs::acl::{self, Acl};
 use crate::fs::inode::AttributeChange;
 use crate::fs::names::lock_directories;
 use crate::fs::open::{OpenHow, open_found};
@@ -22,6 +23,18 @@ pub enum New<'a> {
     Symlink(&'a [u8]),
     /// Another name of a file.
     Link(&'a Arc<Inode>),
+}
+
+impl New<'_> {
+    /// The type of file that it makes.
+    pub fn file_type(&self) -> FileType {
+        match self {
+            Self::File(file_type, _) => *file_type,
+            Self::Directory => FileType::Directory,
+            Self::Symlink(_) => FileType::Symlink,
+            Self::Link(target) => target.file_type,
+        }
+    }
 }
 
 /// Marks a name as gone: a character device 0:0.
@@ -103,6 +116,12 @@ pub fn xattr(inode: &Arc<Inode>, name: &[u8]) -> Result<Option<Vec<u8>>> {
 pub fn set_xattr(inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
     let _changes = inode.lock.lock();
     inode.ops.set_xattr(inode, name, value, flags)
+}
+
+/// Gives a file a list, or takes it away.
+pub fn set_acl(inode: &Arc<Inode>, kind: acl::Kind, acl: Option<Arc<Acl>>) -> Result<()> {
+    let _changes = inode.lock.lock();
+    inode.ops.set_acl(inode, kind, acl)
 }
 
 /// Changes attributes.

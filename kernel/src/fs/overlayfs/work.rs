@@ -5,8 +5,9 @@ use super::marks::Mark;
 use super::options::{Options, Uuid};
 use super::real::{self, New};
 use crate::errno::{Errno, Result};
+use crate::fs::acl;
 use crate::fs::walk;
-use crate::fs::{Attributes, FileType, Path};
+use crate::fs::{Attributes, Dentry, FileType, Path};
 use crate::task::Credentials;
 use alloc::sync::Arc;
 
@@ -25,6 +26,7 @@ pub fn prepare(base: &Path, options: &Options, credentials: &Arc<Credentials>) -
     }
     let owned = |mode| Attributes::new(mode, credentials.filesystem_uid, credentials.filesystem_gid);
     let work = real::make(base.dentry(), NAME, &New::Directory, owned(0))?;
+    take_acls_away(&work)?;
     if options.volatile {
         let incompatible = real::make(&work, b"incompat", &New::Directory, owned(0o700))?;
         let mark = real::make(&incompatible, b"volatile", &New::Directory, owned(0o700))?;
@@ -41,7 +43,19 @@ pub fn prepare_index(base: &Path, credentials: &Arc<Credentials>) -> Result<Path
         return Ok(base.at(known));
     }
     let attributes = Attributes::new(0, credentials.filesystem_uid, credentials.filesystem_gid);
-    real::make(base.dentry(), NAME, &New::Directory, attributes).map(|made| base.at(made))
+    let index = real::make(base.dentry(), NAME, &New::Directory, attributes)?;
+    take_acls_away(&index)?;
+    Ok(base.at(index))
+}
+
+/// What is made in a directory of the overlay's own inherits nothing there.
+fn take_acls_away(directory: &Arc<Dentry>) -> Result<()> {
+    let inode = real::inode_of(directory)?;
+    if inode.ops.has_acls() {
+        real::set_acl(&inode, acl::Kind::Default, None)?;
+        real::set_acl(&inode, acl::Kind::Access, None)?;
+    }
+    Ok(())
 }
 
 /// Removes a file of a layer with all that is below it.

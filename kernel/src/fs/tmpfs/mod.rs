@@ -184,7 +184,7 @@ fn make(
     shown: Shown,
     [uid, gid]: [u32; 2],
 ) -> Result<Arc<SuperBlock>> {
-    let instance = Instance::new(max_pages, max_inodes);
+    let instance = Instance::new(max_pages, max_inodes, shown.is_ramfs);
     let superblock = SuperBlock::new(file_system, flags, owner_namespace, None, Arc::new(TmpfsSuper { instance: instance.clone(), shown }));
     let root = instance.make(&superblock, FileType::Directory, Attributes::new(shown.mode, uid, gid), 0, None)?;
     superblock.set_root(root);

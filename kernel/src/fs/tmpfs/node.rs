@@ -5,11 +5,13 @@ use super::directory::{ENTRY_SIZE_BYTES, Entries};
 use super::file::{Content, Pages};
 use super::open::{DirectoryFile, RegularFile};
 use crate::errno::{Errno, Result};
+use crate::fs::acl::{self, Acl, Kept};
 use crate::fs::inode::AttributeChange;
 use crate::fs::{Attributes, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, pipe};
 use crate::mm::PAGE_SIZE_BYTES;
 use crate::mm::address_space::PageSource;
 use crate::sync::SpinLock;
+use crate::task::current;
 use alloc::{
     collections::BTreeMap,
     sync::{Arc, Weak},
@@ -27,6 +29,8 @@ const XATTR_COST_BYTES: u64 = 48;
 pub struct Instance {
     /// The accounts.
     pub accounts: Arc<Accounts>,
+    /// Files have no access lists.
+    is_ramfs: bool,
     next_number: AtomicU64,
     /// The inodes that handles were given out for, by number.
     pub(super) handles: SpinLock<BTreeMap<u64, Weak<Inode>>>,
@@ -34,9 +38,9 @@ pub struct Instance {
 
 impl Instance {
     /// An instance with these limits (0: none).
-    pub fn new(max_pages: u64, max_inodes: u64) -> Arc<Self> {
+    pub fn new(max_pages: u64, max_inodes: u64, is_ramfs: bool) -> Arc<Self> {
         let accounts = Arc::new(Accounts::new(max_pages, max_inodes));
-        Arc::new(Self { accounts, next_number: AtomicU64::new(1), handles: SpinLock::default() })
+        Arc::new(Self { accounts, is_ramfs, next_number: AtomicU64::new(1), handles: SpinLock::default() })
     }
 
     /// Makes a file that has no name yet. `ENOSPC` when there are too many.
@@ -66,7 +70,14 @@ impl Instance {
         }
         attributes.created = Some(attributes.accessed);
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let node = Arc::new(Node { instance: self.clone(), number, body, names: SpinLock::default(), xattrs: SpinLock::default() });
+        let node = Arc::new(Node {
+            instance: self.clone(),
+            number,
+            body,
+            names: SpinLock::default(),
+            xattrs: SpinLock::default(),
+            acls: Kept::default(),
+        });
         Ok(Inode::new(superblock, number, file_type, device, attributes, node))
     }
 
@@ -95,6 +106,7 @@ pub struct Node {
     /// Where it is entered: directory and name.
     names: SpinLock<Vec<(Weak<Inode>, Vec<u8>)>>,
     xattrs: SpinLock<BTreeMap<Vec<u8>, Vec<u8>>>,
+    acls: Kept,
 }
 
 enum Body {
@@ -166,6 +178,31 @@ impl Node {
         }
     }
 
+    /// Makes a file with what it inherits of this directory's default list.
+    fn make_inheriting(
+        &self,
+        directory: &Arc<Inode>,
+        file_type: FileType,
+        mut attributes: Attributes,
+        device: u64,
+        target: Option<&[u8]>,
+    ) -> Result<Arc<Inode>> {
+        let inherited = acl::inherit(directory, file_type, &mut attributes)?;
+        let inode = self.instance.make(&directory.superblock, file_type, attributes, device, target)?;
+        if let Some(node) = inode.downcast::<Self>() {
+            node.keep_acl(&inode, acl::Kind::Access, inherited.access);
+            node.keep_acl(&inode, acl::Kind::Default, inherited.default);
+        }
+        Ok(inode)
+    }
+
+    fn keep_acl(&self, inode: &Inode, kind: acl::Kind, acl: Option<Arc<Acl>>) {
+        if kind == acl::Kind::Access {
+            inode.set_may_have_acl(acl.is_some());
+        }
+        self.acls.replace(kind, acl);
+    }
+
     /// Makes a file and enters its name.
     fn make_named(
         &self,
@@ -177,7 +214,7 @@ impl Node {
         target: Option<&[u8]>,
     ) -> Result<Arc<Inode>> {
         self.entries()?;
-        let inode = self.instance.make(&directory.superblock, file_type, attributes, device, target)?;
+        let inode = self.make_inheriting(directory, file_type, attributes, device, target)?;
         let replaced = self.enter_name(directory, name, &inode)?;
         debug_assert!(replaced.is_none(), "the generic code creates only names that are not there");
         entries_changed(directory, 1);
@@ -258,7 +295,7 @@ impl InodeOps for Node {
     }
 
     fn make_unnamed(&self, dir: &Arc<Inode>, attributes: Attributes) -> Result<Arc<Inode>> {
-        let inode = self.instance.make(&dir.superblock, FileType::Regular, attributes, 0, None)?;
+        let inode = self.make_inheriting(dir, FileType::Regular, attributes, 0, None)?;
         inode.set_links(0);
         Ok(inode)
     }
@@ -361,6 +398,9 @@ impl InodeOps for Node {
             }
             content.set_len(inode, size);
         }
+        if let (Some(mode), Some(acl)) = (change.mode, self.acls.get(acl::Kind::Access)) {
+            self.acls.replace(acl::Kind::Access, Some(Arc::new(acl.with_mode(mode)?)));
+        }
         change.apply_to(&mut inode.attributes.lock());
         Ok(())
     }
@@ -402,8 +442,32 @@ impl InodeOps for Node {
         Ok(())
     }
 
+    fn has_acls(&self) -> bool {
+        !self.instance.is_ramfs
+    }
+
+    fn acl(&self, _inode: &Inode, kind: acl::Kind) -> Result<Option<Arc<Acl>>> {
+        Ok(self.acls.get(kind))
+    }
+
+    fn set_acl(&self, inode: &Arc<Inode>, kind: acl::Kind, acl: Option<Arc<Acl>>) -> Result<()> {
+        let credentials = current().credentials();
+        let mut kept = acl;
+        if kind == acl::Kind::Access {
+            let attributes = inode.attributes.lock().clone();
+            let mode = acl::mode_after_set(&attributes, &credentials, kept.as_deref())?;
+            inode.attributes.lock().mode = mode;
+            kept = kept.filter(|acl| !acl.is_minimal());
+        }
+        self.keep_acl(inode, kind, kept);
+        note_change(inode);
+        Ok(())
+    }
+
     fn list_xattrs(&self, _inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
-        Ok(self.xattrs.lock().keys().cloned().collect())
+        let mut names: Vec<Vec<u8>> = self.acls.kinds().map(|kind| kind.name().to_vec()).collect();
+        names.extend(self.xattrs.lock().keys().cloned());
+        Ok(names)
     }
 
     fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {

@@ -96,7 +96,9 @@ pub(super) fn bind(socket: &Arc<UnixSocket>, name: &Name<'_>) -> Result<Arc<Addr
         Name::Abstract(name) => enter_abstract(socket, name),
         Name::Path(path) => {
             let in_use = |error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error };
-            names::make_node(AT_FDCWD, path, S_IFSOCK | SOCKET_MODE, 0).map_err(in_use)?;
+            // The umask counts here even where a directory's default list counts for other files.
+            let mode = SOCKET_MODE & !current().fs().umask();
+            names::make_node(AT_FDCWD, path, S_IFSOCK | mode, 0).map_err(in_use)?;
             let place = walk::lookup(AT_FDCWD, path, LookupFlags::empty())?;
             let inode = place.dentry().inode().ok_or(Errno::NOENT)?;
             let address = Arc::new(Address { sun_path: [path, &b"\0"[..]].concat(), place: Some((place, inode.clone())) });
