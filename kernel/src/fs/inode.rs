@@ -78,6 +78,17 @@ pub struct Attributes {
     pub created: Timestamp,
 }
 
+/// How new attributes must be that are kept elsewhere (`AT_STATX_SYNC_TYPE` of `statx(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// As the filesystem promises: what is remembered, while it holds.
+    AsUsual,
+    /// Asked for now.
+    Asked,
+    /// Whatever is remembered.
+    Remembered,
+}
+
 /// A change of attributes; `None` leaves one alone. The generic code has checked permissions and worked out set-id clearing.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
@@ -312,7 +323,7 @@ pub trait InodeOps: Any + Send + Sync {
     fn entered(&self, dentry: &Arc<Dentry>) {}
 
     /// Brings [`Self::attributes`] up to date where they are kept elsewhere: `stat(2)`, and what else must know them as they are.
-    fn refresh(&self, inode: &Inode) -> Result<()> {
+    fn refresh(&self, inode: &Inode, freshness: Freshness) -> Result<()> {
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use super::attributes::look_up;
 use super::{Arguments, Entry};
 use crate::errno::{Errno, Result};
+use crate::fs::inode::Freshness;
 use crate::fs::superblock::split_device;
 use crate::fs::{Attributes, Inode, Path, SuperBlock, mount};
 use crate::mm::PAGE_SIZE_BYTES;
@@ -43,8 +44,8 @@ fn full_mode(inode: &Inode, attributes: &Attributes) -> u32 {
     inode.file_type.mode_bits() | attributes.mode
 }
 
-fn write_stat(inode: &Arc<Inode>, address: u64) -> Result<u64> {
-    inode.ops.refresh(inode)?;
+fn write_stat(inode: &Arc<Inode>, freshness: Freshness, address: u64) -> Result<u64> {
+    inode.ops.refresh(inode, freshness)?;
     let attributes = inode.ops.attributes(inode)?;
     let namespace = current().credentials().user_namespace.clone();
     let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
@@ -67,28 +68,39 @@ fn write_stat(inode: &Arc<Inode>, address: u64) -> Result<u64> {
     UserPointer::<[u64; STAT_WORDS]>::new(address).write(words).map(|()| 0)
 }
 
-fn stat_place(place: &Path, address: u64) -> Result<u64> {
-    write_stat(&place.inode().ok_or(Errno::NOENT)?, address)
+fn stat_place(place: &Path, freshness: Freshness, address: u64) -> Result<u64> {
+    write_stat(&place.inode().ok_or(Errno::NOENT)?, freshness, address)
+}
+
+/// What the flags of a call ask for.
+fn freshness_of(flags: u32) -> Freshness {
+    if flags & sys::AT_STATX_FORCE_SYNC != 0 {
+        Freshness::Asked
+    } else if flags & sys::AT_STATX_DONT_SYNC != 0 {
+        Freshness::Remembered
+    } else {
+        Freshness::AsUsual
+    }
 }
 
 const CURRENT_DIRECTORY: u64 = sys::AT_FDCWD as u64;
 
 fn stat(arguments: &Arguments) -> Result<u64> {
-    stat_place(&look_up(CURRENT_DIRECTORY, arguments[0], 0, 0)?, arguments[1])
+    stat_place(&look_up(CURRENT_DIRECTORY, arguments[0], 0, 0)?, Freshness::AsUsual, arguments[1])
 }
 
 fn lstat(arguments: &Arguments) -> Result<u64> {
-    stat_place(&look_up(CURRENT_DIRECTORY, arguments[0], sys::AT_SYMLINK_NOFOLLOW, 0)?, arguments[1])
+    stat_place(&look_up(CURRENT_DIRECTORY, arguments[0], sys::AT_SYMLINK_NOFOLLOW, 0)?, Freshness::AsUsual, arguments[1])
 }
 
 fn fstat(arguments: &Arguments) -> Result<u64> {
-    write_stat(&current().files().get(arguments[0] as i32)?.inode, arguments[1])
+    write_stat(&current().files().get(arguments[0] as i32)?.inode, Freshness::AsUsual, arguments[1])
 }
 
 fn newfstatat(arguments: &Arguments) -> Result<u64> {
     let flags = arguments[3] as u32;
     let ignored = sys::AT_NO_AUTOMOUNT | sys::AT_STATX_SYNC_TYPE;
-    stat_place(&look_up(arguments[0], arguments[1], flags, ignored)?, arguments[2])
+    stat_place(&look_up(arguments[0], arguments[1], flags, ignored)?, freshness_of(flags), arguments[2])
 }
 
 fn statx(arguments: &Arguments) -> Result<u64> {
@@ -97,16 +109,18 @@ fn statx(arguments: &Arguments) -> Result<u64> {
         return Err(Errno::INVAL);
     }
     let place = look_up(arguments[0], arguments[1], flags, sys::AT_NO_AUTOMOUNT | sys::AT_STATX_SYNC_TYPE)?;
-    let words = statx_words(&place, mask)?;
+    // Who wants nothing that may be old asks for nothing.
+    let freshness = if mask & sys::STATX_BASIC_STATS == 0 { Freshness::Remembered } else { freshness_of(flags) };
+    let words = statx_words(&place, freshness, mask)?;
     UserPointer::<[u64; STATX_WORDS]>::new(arguments[4]).write(words).map(|()| 0)
 }
 
 /// Words of `struct statx` (`linux/stat.h`).
 const STATX_WORDS: usize = 32;
 
-fn statx_words(place: &Path, wanted: u32) -> Result<[u64; STATX_WORDS]> {
+fn statx_words(place: &Path, freshness: Freshness, wanted: u32) -> Result<[u64; STATX_WORDS]> {
     let inode = place.inode().ok_or(Errno::NOENT)?;
-    inode.ops.refresh(&inode)?;
+    inode.ops.refresh(&inode, freshness)?;
     let attributes = inode.ops.attributes(&inode)?;
     let namespace = current().credentials().user_namespace.clone();
     let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);

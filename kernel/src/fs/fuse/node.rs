@@ -11,7 +11,7 @@ use super::pages;
 use super::protocol::{AttributesAnswer, Features, Fields, Message, NodeAttributes, Opcode};
 use super::request::Question;
 use crate::errno::{Errno, Result};
-use crate::fs::inode::{AttributeChange, MadeFile};
+use crate::fs::inode::{AttributeChange, Freshness, MadeFile};
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, file_capabilities, pipe};
 use crate::mm::address_space::PageSource;
@@ -342,10 +342,14 @@ impl InodeOps for Node {
         }
     }
 
-    fn refresh(&self, inode: &Inode) -> Result<()> {
+    fn refresh(&self, inode: &Inode, freshness: Freshness) -> Result<()> {
         self.require_good()?;
         self.require_allowed()?;
-        self.refresh_stale(inode)
+        match freshness {
+            Freshness::AsUsual => self.refresh_stale(inode),
+            Freshness::Asked => self.ask_attributes(inode),
+            Freshness::Remembered => Ok(()),
+        }
     }
 
     fn decides_itself(&self) -> bool {

@@ -6,7 +6,7 @@ use super::directory::MergedDirectory;
 use super::file::OverlayFile;
 use super::{Overlay, real};
 use crate::errno::{Errno, Result};
-use crate::fs::inode::AttributeChange;
+use crate::fs::inode::{AttributeChange, Freshness};
 use crate::fs::permission::{self, Access};
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, attributes, pipe};
 use crate::mm::PAGE_SIZE_BYTES;
@@ -278,9 +278,9 @@ impl InodeOps for Node {
         below.ops.read_link(&below)
     }
 
-    fn refresh(&self, inode: &Inode) -> Result<()> {
+    fn refresh(&self, inode: &Inode, freshness: Freshness) -> Result<()> {
         let below = self.real_inode()?;
-        below.ops.refresh(&below)?;
+        below.ops.refresh(&below, freshness)?;
         self.attributes(inode).map(|_| ())
     }
 
