@@ -172,7 +172,11 @@ impl<B: Filesystem + Send + Sync> Volumes<B> {
     /// Looks up the name at an index, or the first one behind it that is still there. The second is the index behind that.
     async fn next_entry(&self, request: Request, open: Open, names: &Names, index: usize) -> Option<(DirectoryEntryPlus, usize)> {
         // What was looked up last has been handed out since, unless it is asked for again.
-        if let Some((at, entry)) = self.listings.take_left_over(open).filter(|(at, _)| *at == index) {
+        if let Some((at, mut entry)) = self.listings.take_left_over(open).filter(|(at, _)| *at == index) {
+            // It may have been changed since: the kernel believes what it is told now.
+            if let Ok(now) = self.getattr(request, entry.attr.ino, None, 0).await {
+                entry.attr = now.attr;
+            }
             self.listings.set_left_over(open, at, entry.clone());
             return Some((entry, at + 1));
         }
