@@ -6,6 +6,7 @@ use crate::guest::{CLOSING_LINE, busybox_image, script};
 use crate::image::Compression;
 use crate::kernel::Kernel;
 use crate::packages::PackageCache;
+use crate::programs;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
@@ -33,10 +34,13 @@ pub type Costs = BTreeMap<Row, u64>;
 
 /// Runs the benchmark on a kernel up to a size; with `rows` only those that have it in their names.
 pub fn measure(workspace: &Workspace, kernel: Kernel, largest: usize, rows: Option<&str>, progress: &Progress) -> Result<Costs> {
-    let program = crate::programs::build(workspace, "mount-bench")?;
+    let program = programs::build(workspace, "mount-bench", "mount-bench")?;
+    let server = programs::build(workspace, "fuse-volumes", "passthrough")?;
     let packages = PackageCache::open(workspace)?;
     let mut image = busybox_image(&packages, &|text| progress.say(text))?;
     image.program("bin/mount-bench", &program);
+    // It serves what the rows about FUSE measure.
+    image.program("bin/passthrough", &server);
     image.file("init", 0o755, script(workspace, "tools/guest/bench-init.sh")?);
     let file = workspace.product(&format!("images/bench-{kernel}.cpio"))?;
     image.write(&file, Compression::None)?;

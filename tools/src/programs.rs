@@ -8,14 +8,15 @@ use std::process::{Command, Stdio};
 /// The target whose libraries guest programs are linked with, statically.
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds the one program of a package, optimised.
-pub fn build(workspace: &Workspace, package: &str) -> Result<PathBuf> {
+/// Builds a program of a package, optimised.
+pub fn build(workspace: &Workspace, package: &str, program: &str) -> Result<PathBuf> {
     let folder = workspace.folder("guest")?;
     let mut command = Command::new("cargo");
-    command.current_dir(workspace.root()).args(["build", "--quiet", "--release", "-p", package, "--target", TARGET, "--target-dir"]);
-    command.arg(&folder).env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+    command.current_dir(workspace.root()).args(["build", "--quiet", "--release", "-p", package, "--bin", program]);
+    command.args(["--target", TARGET, "--target-dir"]).arg(&folder);
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     run_cargo(&mut command, package)?;
-    Ok(folder.join(TARGET).join("release").join(package))
+    Ok(folder.join(TARGET).join("release").join(program))
 }
 
 /// Runs cargo to build something, whose messages everybody sees.

@@ -199,7 +199,7 @@ impl Parts<'_> {
     /// Every mutation still applies to one place, and names tests that are there. Running them takes `graft-tools mutations`.
     fn mutations(&mut self) -> Result<()> {
         let list = mutations::list::read(self.workspace)?;
-        let complaints = mutations::list::complaints(self.workspace, &list, &mutations::asked(self.workspace)?);
+        let complaints = mutations::list::complaints(self.workspace, &list, &suites::build(self.workspace)?);
         self.verdict("the list of mutations", (!complaints.is_empty()).then(|| complaints.join("\n")));
         Ok(())
     }

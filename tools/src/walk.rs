@@ -74,7 +74,7 @@ struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     fn new(workspace: &'a Workspace, progress: &'a Progress) -> Result<Self> {
-        let program = crate::programs::build(workspace, "walk")?;
+        let program = crate::programs::build(workspace, "walk", "walk")?;
         let packages = PackageCache::open(workspace)?;
         let mut base = busybox_image(&packages, &|text| progress.say(text))?;
         base.file("init", 0o755, script(workspace, "tools/guest/walk-init.sh")?);

@@ -47,8 +47,8 @@ fn block_size(inode: &Inode, attributes: &Attributes) -> u32 {
     if attributes.block_size_bytes != 0 { attributes.block_size_bytes } else { inode.superblock.ops.block_size_bytes() }
 }
 
-fn write_stat(inode: &Arc<Inode>, address: u64) -> Result<u64> {
-    let attributes = inode.ops.stat(inode, StatRequest::default())?.attributes;
+fn write_stat(inode: &Arc<Inode>, freshness: Freshness, address: u64) -> Result<u64> {
+    let attributes = inode.ops.stat(inode, StatRequest { birth_time: false, freshness })?.attributes;
     let namespace = current().credentials().user_namespace.clone();
     let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
     let time = |time: i128| {
@@ -70,28 +70,37 @@ fn write_stat(inode: &Arc<Inode>, address: u64) -> Result<u64> {
     UserPointer::<[u64; STAT_WORDS]>::new(address).write(words).map(|()| 0)
 }
 
-fn stat_place(place: &Path, address: u64) -> Result<u64> {
-    write_stat(&place.inode().ok_or(Errno::NOENT)?, address)
+fn stat_place(place: &Path, freshness: Freshness, address: u64) -> Result<u64> {
+    write_stat(&place.inode().ok_or(Errno::NOENT)?, freshness, address)
+}
+
+/// `AT_STATX_SYNC_TYPE`.
+fn freshness_of(flags: u32) -> Freshness {
+    match flags & sys::AT_STATX_SYNC_TYPE {
+        sys::AT_STATX_FORCE_SYNC => Freshness::Asked,
+        sys::AT_STATX_DONT_SYNC => Freshness::Known,
+        _ => Freshness::AsStat,
+    }
 }
 
 const CURRENT_DIRECTORY: u64 = sys::AT_FDCWD as u64;
 
 fn stat(arguments: &Arguments) -> Result<u64> {
-    stat_place(&look_up(CURRENT_DIRECTORY, arguments[0], 0, 0)?, arguments[1])
+    stat_place(&look_up(CURRENT_DIRECTORY, arguments[0], 0, 0)?, Freshness::AsStat, arguments[1])
 }
 
 fn lstat(arguments: &Arguments) -> Result<u64> {
-    stat_place(&look_up(CURRENT_DIRECTORY, arguments[0], sys::AT_SYMLINK_NOFOLLOW, 0)?, arguments[1])
+    stat_place(&look_up(CURRENT_DIRECTORY, arguments[0], sys::AT_SYMLINK_NOFOLLOW, 0)?, Freshness::AsStat, arguments[1])
 }
 
 fn fstat(arguments: &Arguments) -> Result<u64> {
-    write_stat(&current().files().get(arguments[0] as i32)?.inode, arguments[1])
+    write_stat(&current().files().get(arguments[0] as i32)?.inode, Freshness::AsStat, arguments[1])
 }
 
 fn newfstatat(arguments: &Arguments) -> Result<u64> {
     let flags = arguments[3] as u32;
     let ignored = sys::AT_NO_AUTOMOUNT | sys::AT_STATX_SYNC_TYPE;
-    stat_place(&look_up(arguments[0], arguments[1], flags, ignored)?, arguments[2])
+    stat_place(&look_up(arguments[0], arguments[1], flags, ignored)?, freshness_of(flags), arguments[2])
 }
 
 fn statx(arguments: &Arguments) -> Result<u64> {
@@ -100,12 +109,9 @@ fn statx(arguments: &Arguments) -> Result<u64> {
         return Err(Errno::INVAL);
     }
     let place = look_up(arguments[0], arguments[1], flags, sys::AT_NO_AUTOMOUNT | sys::AT_STATX_SYNC_TYPE)?;
-    let freshness = match flags & sys::AT_STATX_SYNC_TYPE {
-        sys::AT_STATX_FORCE_SYNC => Freshness::Asked,
-        sys::AT_STATX_DONT_SYNC => Freshness::Known,
-        _ => Freshness::AsStat,
-    };
-    let words = statx_words(&place, mask, freshness)?;
+    // Who wants nothing that may be old asks for nothing.
+    let asks = mask & (sys::STATX_BASIC_STATS | sys::STATX_BTIME) != 0;
+    let words = statx_words(&place, mask, if asks { freshness_of(flags) } else { Freshness::Known })?;
     UserPointer::<[u64; STATX_WORDS]>::new(arguments[4]).write(words).map(|()| 0)
 }
 

@@ -1,6 +1,7 @@
 //! The system calls that are measured, thin, and failing loudly: a row of a table must not come from a call that did nothing.
 
 use std::ffi::{CString, c_int, c_long, c_void};
+use std::fs::File;
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -42,6 +43,16 @@ pub(crate) fn stat(path: &CString) -> Result<()> {
     check(unsafe { c_long::from(libc::stat(path.as_ptr(), &raw mut buffer)) }).map(drop)
 }
 
+/// Attributes that the file system fetches anew, whatever the kernel remembers.
+pub(crate) fn stat_asking_the_server(file: &File) -> Result<()> {
+    // SAFETY: plain data, for which zeros are a value.
+    let mut buffer: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
+    // SAFETY: the string ends in NUL, the buffer is the call's structure.
+    let result = unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_BASIC_STATS, &raw mut buffer) };
+    check(c_long::from(result)).map(drop)
+}
+
 /// `struct mnt_id_req` (`statmount(2)`).
 #[repr(C)]
 pub(crate) struct MountIdRequest {
@@ -75,7 +86,7 @@ pub(crate) struct Namespace(OwnedFd);
 impl Namespace {
     /// The one that the process is in.
     pub(crate) fn current() -> Result<Self> {
-        Ok(Self(std::fs::File::open("/proc/self/ns/mnt")?.into()))
+        Ok(Self(File::open("/proc/self/ns/mnt")?.into()))
     }
 
     /// Makes the process enter it.

@@ -25,18 +25,12 @@ const MOST_NAMESPACES: usize = 10_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, serve, below, directory] = arguments.as_slice()
-        && serve == fuse::SERVE
-    {
-        return ended(fuse::serve(below, directory));
-    }
     let largest = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(1000);
-    ended(run(largest, arguments.get(2).cloned()).map(|()| println!("bench ended")))
-}
-
-fn ended(result: Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(largest, arguments.get(2).cloned()) {
+        Ok(()) => {
+            println!("bench ended");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("mount-bench: {error}");
             ExitCode::FAILURE

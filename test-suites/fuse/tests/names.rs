@@ -63,6 +63,41 @@ fn attributes_without_a_lifetime_are_asked_for_each_time() {
 }
 
 #[test]
+fn statx_may_ask_anew_or_take_what_is_remembered() {
+    in_world(|| {
+        let fs = lasting(|tree| _ = tree.file("a", b"hello"));
+        let asked = |flags: i32, mask: u32| {
+            let mut words = [0u64; 32];
+            fs.clear();
+            syscall!(SYS_statx, libc::AT_FDCWD, c("/tmp/m/a").as_c_str(), flags, mask, words.as_mut_ptr()).expect("statx");
+            (fs.count(op::GETATTR), words[5])
+        };
+        let (force, dont, basic) = (libc::AT_STATX_FORCE_SYNC, libc::AT_STATX_DONT_SYNC, libc::STATX_BASIC_STATS);
+        assert_eq!(asked(0, basic), (0, 5));
+        // Behind the kernel's back, which learns of it only when it asks.
+        fs.tree(|tree| tree.attr(2).size = 7);
+        assert_eq!(asked(0, basic), (0, 5));
+        assert_eq!(asked(force, 0), (0, 5));
+        assert_eq!(asked(force, basic), (1, 7));
+        // From here on nothing holds that the server answers, and what is known of it is still asked for only when that is wanted.
+        fs.tree(|tree| (tree.attr_valid, tree.attr(2).size) = (0, 9));
+        assert_eq!(asked(force, basic), (1, 9));
+        fs.tree(|tree| tree.attr(2).size = 11);
+        assert_eq!(asked(dont, basic), (0, 9));
+        assert_eq!(asked(0, basic), (1, 11));
+        // newfstatat takes the same flags.
+        let newfstatat = |flags: i32| {
+            let mut words = [0u64; 18];
+            fs.clear();
+            syscall!(SYS_newfstatat, libc::AT_FDCWD, c("/tmp/m/a").as_c_str(), words.as_mut_ptr(), flags).expect("newfstatat");
+            fs.count(op::GETATTR)
+        };
+        assert_eq!((newfstatat(dont), newfstatat(force), newfstatat(0)), (0, 1, 1));
+        fs.unmount();
+    });
+}
+
+#[test]
 fn enoent_is_not_remembered_but_a_negative_entry_is() {
     in_world(|| {
         let fs = lasting(|_| {});

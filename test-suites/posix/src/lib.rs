@@ -56,7 +56,7 @@ const FUSE_OVERLAYFS: &str = "/usr/bin/fuse-overlayfs";
 /// Runs a case in a mount namespace of its own, in the root of a fresh file system, which must not be busy afterwards.
 pub fn in_file_system(kind: Kind, case: impl FnOnce()) {
     if kind == Kind::FuseOverlayfs && !std::path::Path::new(FUSE_OVERLAYFS).exists() {
-        return abi::child::tell("left out: there is no fuse-overlayfs here");
+        return abi::child::tell("not run: there is no fuse-overlayfs here");
     }
     in_mount_namespace(|| {
         mkdirs(&["/tmp/fs", "/tmp/lower", "/tmp/upper", "/tmp/work", "/tmp/run"]);

@@ -1,4 +1,5 @@
-//! The list of mutations, in `test-suites/mutations`: a TOML file for each subject, an entry for each way to break the kernel.
+//! The list of mutations, in `test-suites/mutations`: a TOML file for each subject, an entry for each way to break the kernel, and the
+//! packages whose tests are asked.
 
 use crate::suites::{Suite, table::last_name};
 use crate::workspace::Workspace;
@@ -27,11 +28,19 @@ pub struct Mutation {
     pub new: String,
     /// The tests that must fail then, without their modules.
     pub seen_by: Vec<String>,
+    /// The name of the file that has it.
+    #[serde(skip)]
+    pub subject: String,
+    /// The packages whose tests are asked.
+    #[serde(skip)]
+    pub packages: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// For all in it.
+    packages: Vec<String>,
     mutation: Vec<Mutation>,
 }
 
@@ -45,12 +54,19 @@ pub fn read(workspace: &Workspace) -> Result<Vec<Mutation>> {
     for file in files {
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let parsed: File = toml::from_str(&text).with_context(|| format!("{} is no list of mutations", file.display()))?;
-        list.extend(parsed.mutation);
+        let subject = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let whole = |mutation| Mutation { subject: subject.clone(), packages: parsed.packages.clone(), ..mutation };
+        list.extend(parsed.mutation.into_iter().map(whole));
     }
     Ok(list)
 }
 
 impl Mutation {
+    /// Whether its name or its subject has this in it.
+    pub fn matches(&self, filter: &str) -> bool {
+        self.name.contains(filter) || self.subject.contains(filter)
+    }
+
     /// The text of its file with the mutation in it.
     ///
     /// Fails if what it replaces does not stand there in exactly one place.
@@ -84,6 +100,8 @@ pub fn complaints(workspace: &Workspace, list: &[Mutation], suites: &[Suite]) ->
         if mutation.seen_by.is_empty() {
             complaints.push(format!("{:?} names no test", mutation.name));
         }
+        let packages = mutation.packages.iter().filter(|package| suites.iter().all(|suite| suite.package != **package));
+        complaints.extend(packages.map(|package| format!("{:?} asks {package}, which has no suites", mutation.name)));
         let missing = mutation.seen_by.iter().filter(|test| !tests.contains(test.as_str()));
         complaints.extend(missing.map(|test| format!("{:?} names {test}, which no suite has", mutation.name)));
     }
@@ -96,7 +114,8 @@ mod tests {
 
     fn mutation(old: &str, new: &str) -> Mutation {
         let [name, file, old, new] = ["m", "f", old, new].map(str::to_owned);
-        Mutation { name, rules: Vec::new(), file, old, new, seen_by: vec!["t".to_owned()] }
+        let (subject, packages) = (String::new(), Vec::new());
+        Mutation { name, rules: Vec::new(), file, old, new, seen_by: vec!["t".to_owned()], subject, packages }
     }
 
     #[test]

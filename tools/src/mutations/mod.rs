@@ -1,4 +1,4 @@
-//! Mutations: the kernel is broken on purpose, in one place at a time, and the suites about mounts must see it. A mutation that its
+//! Mutations: the kernel is broken on purpose, in one place at a time, and the suites of its subject must see it. A mutation that its
 //! tests do not see shows that they assert too little; so does a case that nothing ever breaks.
 
 pub mod list;
@@ -18,9 +18,6 @@ use scratch::Scratch;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The packages whose tests are asked.
-const PACKAGES: [&str; 3] = ["mount", "pivot-root", "shared-subtrees"];
-
 /// The patience with kernels that are broken: those that work take seconds.
 const PATIENCE: Patience =
     Patience { boot: Limits { total: Duration::from_secs(240), silence: Duration::from_secs(25) }, boot_again: Duration::from_secs(90) };
@@ -28,7 +25,7 @@ const PATIENCE: Patience =
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
-    /// Only the mutations whose names contain this. The others keep the results of their last run.
+    /// Only the mutations whose names or subjects contain this. The others keep the results of their last run.
     pub filter: Option<String>,
     /// Only those that have no result yet, or were not seen by the tests that should.
     pub resume: bool,
@@ -39,7 +36,7 @@ pub struct Wish {
 /// Runs the mutations, and writes the table of all results to `target/mutations.md`. Returns the file, and what is wrong.
 pub fn run(workspace: &Workspace, wish: &Wish, progress: &Progress) -> Result<(PathBuf, Vec<String>)> {
     let list = list::read(workspace)?;
-    let suites = asked(workspace)?;
+    let suites = suites::build(workspace)?;
     let mut complaints = list::complaints(workspace, &list, &suites);
     if !complaints.is_empty() {
         bail!("the list of mutations is wrong:\n{}", complaints.join("\n"));
@@ -48,14 +45,16 @@ pub fn run(workspace: &Workspace, wish: &Wish, progress: &Progress) -> Result<(P
     if wish.filter.is_none() && !wish.resume {
         table::forget_all(workspace)?;
     }
-    let matches = |mutation: &Mutation| wish.filter.as_ref().is_none_or(|filter| mutation.name.contains(filter.as_str()));
+    let matches = |mutation: &Mutation| wish.filter.as_ref().is_none_or(|filter| mutation.matches(filter));
     let is_settled =
         |mutation: &Mutation, result: &Option<Seen>| result.as_ref().is_some_and(|result| result.unseen_by(mutation).is_empty());
     let kept = table::kept(workspace, &list)?;
     let wanted = kept.iter().filter(|(mutation, result)| matches(mutation) && !(wish.resume && is_settled(mutation, result)));
+    let wanted: Vec<&Mutation> = wanted.map(|(mutation, _)| *mutation).collect();
     let file = workspace.product("mutations.md")?;
-    expect_unbroken(workspace, &scratch, &suites, progress)?;
-    for (mutation, _) in wanted {
+    let packages: Vec<String> = wanted.iter().flat_map(|mutation| mutation.packages.clone()).collect();
+    expect_unbroken(workspace, &scratch, &of_packages(&suites, &packages), progress)?;
+    for mutation in wanted {
         progress.say(&format!("mutation: {}", mutation.name));
         let result = try_one(workspace, &scratch, mutation, &suites, wish, progress)?;
         progress.print(&result.line(mutation));
@@ -78,10 +77,9 @@ fn write_table(workspace: &Workspace, list: &[Mutation], file: &Path) -> Result<
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The suites whose tests are asked.
-pub fn asked(workspace: &Workspace) -> Result<Vec<Suite>> {
-    let suites = suites::build(workspace)?;
-    Ok(suites.into_iter().filter(|suite| PACKAGES.contains(&suite.package.as_str())).collect())
+/// The suites of packages.
+fn of_packages(suites: &[Suite], packages: &[String]) -> Vec<Suite> {
+    suites.iter().filter(|suite| packages.contains(&suite.package)).cloned().collect()
 }
 
 /// The kernel as it is must pass, or nothing could be said of broken ones.
@@ -109,7 +107,7 @@ fn try_one(
     let Some(kernel) = scratch.build_kernel()? else {
         return Ok(Seen { builds: false, ..Seen::default() });
     };
-    let report = run_suites(workspace, kernel, suites, progress)?;
+    let report = run_suites(workspace, kernel, &of_packages(suites, &mutation.packages), progress)?;
     let host_tests = if wish.host_tests && mutation.file.starts_with("kernel/graft/") { Some(scratch.failing_host_tests()?) } else { None };
     drop(broken);
     let tests_that = |counts: &dyn Fn(&Outcome) -> bool| {

@@ -112,7 +112,9 @@ mod tests {
 
     fn mutation(seen_by: &[&str]) -> Mutation {
         let [name, file, old, new] = ["binds are not recursive", "f", "a", "b"].map(str::to_owned);
-        Mutation { name, rules: vec!["B3".to_owned()], file, old, new, seen_by: seen_by.iter().map(|&test| test.to_owned()).collect() }
+        let (subject, packages) = (String::new(), Vec::new());
+        let seen_by = seen_by.iter().map(|&test| test.to_owned()).collect();
+        Mutation { name, rules: vec!["B3".to_owned()], file, old, new, seen_by, subject, packages }
     }
 
     #[test]

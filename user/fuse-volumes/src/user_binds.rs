@@ -5,6 +5,7 @@
 //! to (they promise to stay below 2^56), and a request goes to that one. Only [`Volumes::lookup`] and the listings of
 //! directories know names: there the [`Points`] say where one file system ends and another begins.
 
+mod listings;
 mod points;
 
 use crate::bind::BindMount;
@@ -19,15 +20,18 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use libfuse_fs::passthrough::PassthroughFs;
+use listings::{Listings, Names, Open};
 use points::{At, Points};
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A base file system with binds in it.
 pub struct Volumes<B> {
     base: B,
     binds: Vec<Bind>,
     points: Points,
+    listings: Listings,
 }
 
 /// One bind: a file system, and the file of it that is shown.
@@ -106,7 +110,7 @@ impl<B: Filesystem + Send + Sync> Volumes<B> {
 
     async fn with_sources(base: B, binds: Vec<(&BindMount, std::path::PathBuf)>, mapping: Option<&str>) -> Result<Self> {
         ensure!(binds.len() < 255, "{} binds: at most 254 can be told apart", binds.len());
-        let mut volumes = Self { base, binds: Vec::new(), points: Points::new() };
+        let mut volumes = Self { base, binds: Vec::new(), points: Points::new(), listings: Listings::default() };
         for (index, (bind, source)) in binds.iter().enumerate() {
             let added = Bind::open(source, mapping, bind.options.read_only).await;
             let added = added.with_context(|| format!("the source of `{}`", bind.target.display()))?;
@@ -150,6 +154,74 @@ impl<B: Filesystem + Send + Sync> Volumes<B> {
         let ReplyAttr { ttl, mut attr } = bind.layer.getattr(request, bind.root, None, 0).await?;
         attr.ino = outer(index + 1, bind.root);
         Ok(ReplyEntry { ttl, attr, generation: 0 })
+    }
+
+    /// The names of an open directory, and the index of the one behind `offset`.
+    async fn names(&self, request: Request, open: Open, offset: i64) -> Answer<(Arc<Names>, usize)> {
+        if let Some(known) = self.listings.behind(open, offset) {
+            return Ok(known);
+        }
+        let (parent, fh) = open;
+        let listed: Vec<Answer<DirectoryEntry>> =
+            on_layer!(self, parent, |layer, inner| layer.readdir(request, inner, fh, offset).await?.entries.collect().await);
+        let (names, left_over) = self.listings.enter(open, listed.into_iter().collect::<Answer<Vec<_>>>()?);
+        self.forget_left_over(request, left_over).await;
+        Ok((names, 0))
+    }
+
+    /// Looks up the name at an index, or the first one behind it that is still there. The second is the index behind that.
+    async fn next_entry(&self, request: Request, open: Open, names: &Names, index: usize) -> Option<(DirectoryEntryPlus, usize)> {
+        // What was looked up last has been handed out since, unless it is asked for again.
+        if let Some((at, mut entry)) = self.listings.take_left_over(open).filter(|(at, _)| *at == index) {
+            // It may have been changed since: the kernel believes what it is told now.
+            if let Ok(now) = self.getattr(request, entry.attr.ino, None, 0).await {
+                entry.attr = now.attr;
+            }
+            self.listings.set_left_over(open, at, entry.clone());
+            return Some((entry, at + 1));
+        }
+        for (at, listed) in (index..).zip(names.from(index)) {
+            // Whoever was removed meanwhile is no longer there.
+            if let Ok(entry) = self.listed_entry(request, open.0, listed).await {
+                self.listings.set_left_over(open, at, entry.clone());
+                return Some((entry, at + 1));
+            }
+        }
+        None
+    }
+
+    async fn listed_entry(&self, request: Request, parent: Inode, listed: &DirectoryEntry) -> Answer<DirectoryEntryPlus> {
+        let is_dots = listed.name == "." || listed.name == "..";
+        let found = if is_dots {
+            // The kernel knows these: node 0 says that nothing was looked up.
+            let ReplyAttr { ttl, mut attr } = self.getattr(request, parent, None, 0).await?;
+            attr.ino = 0;
+            ReplyEntry { ttl, attr, generation: 0 }
+        } else {
+            self.lookup(request, parent, &listed.name).await?
+        };
+        let inode = if is_dots { self.shown_number(parent, listed) } else { found.attr.ino };
+        Ok(DirectoryEntryPlus {
+            inode,
+            generation: found.generation,
+            kind: found.attr.kind,
+            name: listed.name.clone(),
+            offset: listed.offset,
+            attr: found.attr,
+            entry_ttl: found.ttl,
+            attr_ttl: found.ttl,
+        })
+    }
+
+    fn shown_number(&self, parent: Inode, listed: &DirectoryEntry) -> Inode {
+        outer((parent >> LAYER_SHIFT) as usize, listed.inode)
+    }
+
+    /// Gives back the lookup of what was not handed out.
+    async fn forget_left_over(&self, request: Request, left_over: Option<DirectoryEntryPlus>) {
+        if let Some(entry) = left_over.filter(|entry| entry.attr.ino != 0) {
+            self.forget_one(request, entry.attr.ino, 1).await;
+        }
     }
 
     /// Forgets in the layer, but never a bind's root, which is held for as long as the file system lives.
@@ -364,14 +436,9 @@ impl<B: Filesystem + Send + Sync> Filesystem for Volumes<B> {
         fh: u64,
         offset: i64,
     ) -> Answer<ReplyDirectory<impl Stream<Item = Answer<DirectoryEntry>> + Send + 'a>> {
-        let listed: Vec<Answer<DirectoryEntry>> =
-            on_layer!(self, parent, |layer, inner| layer.readdir(request, inner, fh, offset).await?.entries.collect().await);
-        let entries = listed.into_iter().map(move |entry| {
-            entry.map(|mut entry| {
-                entry.inode = outer((parent >> LAYER_SHIFT) as usize, entry.inode);
-                entry
-            })
-        });
+        let (names, from) = self.names(request, (parent, fh), offset).await?;
+        let shown = |entry: &DirectoryEntry| Ok(DirectoryEntry { inode: self.shown_number(parent, entry), ..entry.clone() });
+        let entries: Vec<_> = names.from(from).iter().map(shown).collect();
         Ok(ReplyDirectory { entries: stream::iter(entries) })
     }
 
@@ -381,38 +448,24 @@ impl<B: Filesystem + Send + Sync> Filesystem for Volumes<B> {
         parent: Inode,
         fh: u64,
         offset: u64,
-        lock_owner: u64,
+        _lock_owner: u64,
     ) -> Answer<ReplyDirectoryPlus<impl Stream<Item = Answer<DirectoryEntryPlus>> + Send + 'a>> {
-        let listed: Vec<Answer<DirectoryEntryPlus>> = on_layer!(self, parent, |layer, inner| layer
-            .readdirplus(request, inner, fh, offset, lock_owner)
-            .await?
-            .entries
-            .collect()
-            .await);
-        let mut entries = Vec::with_capacity(listed.len());
-        for entry in listed {
-            let mut entry = entry?;
-            let inner = entry.attr.ino;
-            entry.attr.ino = outer((parent >> LAYER_SHIFT) as usize, inner);
-            entry.inode = entry.attr.ino;
-            match self.points.child(parent, &entry.name) {
-                None => {}
-                Some(At::Towards(node)) => self.points.remember(entry.attr.ino, node),
-                Some(At::Bind(index)) => {
-                    // The layer counted a lookup of what the bind hides.
-                    on_layer!(self, parent, |layer, _own| layer.forget(request, inner, 1).await);
-                    let shown = self.bind_entry(request, index).await?;
-                    entry.inode = shown.attr.ino;
-                    entry.kind = shown.attr.kind;
-                    entry.attr = shown.attr;
-                }
-            }
-            entries.push(Ok(entry));
+        let open = (parent, fh);
+        let (names, from) = self.names(request, open, offset as i64).await?;
+        match self.listings.take_left_over(open) {
+            Some((at, entry)) if at == from => self.listings.set_left_over(open, at, entry),
+            left_over => self.forget_left_over(request, left_over.map(|(_, entry)| entry)).await,
         }
-        Ok(ReplyDirectoryPlus { entries: stream::iter(entries) })
+        // asyncfuse asks for one after the other until one does not fit, and then for no more.
+        let entries = stream::unfold(from, move |index| {
+            let names = names.clone();
+            async move { self.next_entry(request, open, &names, index).await.map(|(entry, next)| (Ok(entry), next)) }
+        });
+        Ok(ReplyDirectoryPlus { entries })
     }
 
     async fn releasedir(&self, request: Request, inode: Inode, fh: u64, flags: u32) -> Answer<()> {
+        self.forget_left_over(request, self.listings.close((inode, fh))).await;
         on_layer!(self, inode, |layer, inner| layer.releasedir(request, inner, fh, flags).await)
     }
 

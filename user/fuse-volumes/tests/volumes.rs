@@ -131,6 +131,39 @@ fn layers_are_one_tree() {
 }
 
 #[test]
+fn a_large_directory_is_listed_name_by_name_as_it_is_then() {
+    const FILES: usize = 2000;
+    in_world(|| {
+        mkdirs(&["/tmp/root/many", "/tmp/lower/many"]);
+        let name = |number: usize| format!("file-{number:04}");
+        for number in 0..FILES {
+            write(&format!("/tmp/root/many/{}", name(number)), "old");
+            write(&format!("/tmp/lower/many/{}", name(number)), "old");
+        }
+        for settings in [passthrough(BindMode::Kernel, &[]), overlay(BindMode::Kernel, &[])] {
+            with_server(&settings, || {
+                let all: Vec<String> = (0..FILES).map(name).collect();
+                assert_eq!(names("/tmp/m/many"), all);
+                let mut listing = fs::read_dir("/tmp/m/many").expect("a directory");
+                let mut seen = vec![listing.next().expect("one").expect("a name").file_name()];
+                // What is handed out later tells what is true by then, or the kernel would believe the old length.
+                for number in (0..FILES).step_by(100) {
+                    write(&format!("/tmp/m/many/{}", name(number)), "longer");
+                }
+                seen.extend(listing.map(|entry| entry.expect("a name").file_name()));
+                seen.sort();
+                assert_eq!(seen, all.iter().map(std::ffi::OsString::from).collect::<Vec<_>>());
+                for number in (0..FILES).step_by(100) {
+                    assert_eq!(fs::metadata(format!("/tmp/m/many/{}", name(number))).expect("stat").len(), 6);
+                }
+                fs::remove_file(format!("/tmp/m/many/{}", name(7))).expect("unlink");
+                assert_eq!(names("/tmp/m/many").len(), FILES - 1);
+            });
+        }
+    });
+}
+
+#[test]
 fn a_directory_is_bound_to_a_target_that_is_made() {
     in_world(|| {
         each(&["a/b:/tmp/host/data"], |settings| {
