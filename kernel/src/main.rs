@@ -32,6 +32,7 @@ extern "C" fn main(start_info: u64) -> ! {
     arch::init_devices();
     time::clock::init();
     time::timer::init();
+    time::vdso::init().unwrap_or_else(|error| panic!("no memory for the vDSO: {error:?}"));
     dev::serial::enable_receiving();
     log::info!("Graft kernel {}", env!("CARGO_PKG_VERSION"));
     log::info!("Command line: {}", alloc::string::String::from_utf8_lossy(command_line::text()));

@@ -110,6 +110,15 @@ impl Frame {
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes().add(offset), bytes.len()) };
     }
 
+    /// What is in the page, for what programs may only read.
+    ///
+    /// # Safety
+    /// The page holds a `T`, which is no larger than a page and is changed through atomics only.
+    pub unsafe fn content<T>(&self) -> &T {
+        // SAFETY: the caller's promise; the page is aligned for everything that fits, and this handle keeps it.
+        unsafe { &*self.bytes().cast::<T>() }
+    }
+
     /// Fills a part of the page with zeros.
     pub fn zero(&self, offset: usize, len_bytes: usize) {
         check_range(offset, len_bytes);

@@ -13,6 +13,7 @@ use crate::task::signal::Signal;
 use crate::task::thread::{AlternateStack, Completion, ThreadParts, ThreadSignals};
 use crate::task::wait_queue::WaitMode;
 use crate::task::{Capabilities, Credentials, Namespaces, Process, Thread, current, pidfd, unshare};
+use crate::time::vdso;
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
@@ -188,6 +189,11 @@ fn make_child(
     let files = if request.has(sys::CLONE_FILES) { parent.files() } else { parent.files().duplicate()? };
     let kernel_side = KernelSide::new()?;
     let process = if request.has(sys::CLONE_THREAD) { parent.process.clone() } else { make_process(request, parent, id)? };
+    if !Arc::ptr_eq(&namespaces.time, &parent.namespaces().time)
+        && let Some(space) = process.address_space()
+    {
+        vdso::enter(&space, &namespaces.time);
+    }
     let mut user_context = parent.user_context.lock().clone();
     user_context.registers.rax = 0;
     if request.stack_pointer != 0 {

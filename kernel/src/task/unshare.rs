@@ -11,6 +11,7 @@ use crate::task::namespace_count::NamespaceCount;
 use crate::task::namespaces::{Kind, NamespaceHandle};
 use crate::task::pid::PidNamespace;
 use crate::task::{Capabilities, Credentials, Namespaces, Thread, UserNamespace, current};
+use crate::time::vdso;
 use alloc::sync::Arc;
 use linux_raw_sys::general as sys;
 
@@ -206,6 +207,9 @@ fn enter_all(wanted: &[NamespaceHandle]) -> Result<()> {
                     return Err(Errno::USERS);
                 }
                 namespace.freeze();
+                if let Some(space) = thread.process.address_space() {
+                    vdso::enter(&space, namespace);
+                }
                 namespaces.time = namespace.clone();
                 namespaces.time_for_children = namespace.clone();
             }

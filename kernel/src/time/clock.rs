@@ -1,6 +1,7 @@
 //! Clocks: monotonic and real time. The processor's time-stamp counter counts; the timer chip of the PC tells how fast; the battery
 //! clock tells when it all began.
 
+use super::vdso::{self, Clock, SHIFT};
 use crate::sync::Once;
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicI64, Ordering};
@@ -15,15 +16,12 @@ const CALIBRATION_TICKS: u16 = (PIT_HZ / 100) as u16;
 /// How many readings of the counters are compared, and how often calibration is tried.
 const READINGS: usize = 8;
 const MOST_CALIBRATIONS: usize = 16;
-/// Times are `(cycles * multiplier) >> SHIFT`.
-const SHIFT: u32 = 32;
 
 /// How counters turn into nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Rates {
-    tsc_start: u64,
-    /// Nanoseconds per cycle, times 2^32.
-    tsc_multiplier: u64,
+    /// Of the time-stamp counter.
+    clock: Clock,
     /// Ticks of the APIC timer per nanosecond, times 2^32.
     timer_multiplier: u64,
 }
@@ -35,8 +33,7 @@ static REALTIME_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
 /// Nanoseconds since boot (`CLOCK_MONOTONIC`, and `CLOCK_BOOTTIME`: nothing suspends). Before calibration it stands still.
 pub fn monotonic_ns() -> u64 {
     let Some(rates) = RATES.get() else { return 0 };
-    let cycles = read_tsc().saturating_sub(rates.tsc_start);
-    ((u128::from(cycles) * u128::from(rates.tsc_multiplier)) >> SHIFT) as u64
+    rates.clock.monotonic_ns(read_tsc())
 }
 
 /// Nanoseconds since 1970 (`CLOCK_REALTIME`).
@@ -54,6 +51,13 @@ pub fn realtime_to_monotonic_ns(realtime_ns: i128) -> u64 {
 pub fn set_realtime_ns(realtime_ns: i128) {
     let offset = realtime_ns - i128::from(monotonic_ns());
     REALTIME_OFFSET_NS.store(offset.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64, Ordering::Relaxed);
+    vdso::clock_changed();
+}
+
+/// What programs need to tell the time by themselves.
+pub(in crate::time) fn for_programs() -> Clock {
+    let clock = RATES.get().map_or(Clock::default(), |rates| rates.clock);
+    Clock { realtime_offset_ns: REALTIME_OFFSET_NS.load(Ordering::Relaxed), ..clock }
 }
 
 /// Ticks of the APIC timer in so many nanoseconds, at least 1.
@@ -171,8 +175,11 @@ impl Rates {
         let cycles = end.tsc.saturating_sub(start.tsc).max(1);
         let ticks = start.timer.saturating_sub(end.timer).max(1);
         Self {
-            tsc_start: start.tsc,
-            tsc_multiplier: ((u128::from(elapsed_ns) << SHIFT) / u128::from(cycles)) as u64,
+            clock: Clock {
+                start_cycles: start.tsc,
+                multiplier: ((u128::from(elapsed_ns) << SHIFT) / u128::from(cycles)) as u64,
+                realtime_offset_ns: 0,
+            },
             timer_multiplier: ((u128::from(ticks) << SHIFT) / u128::from(elapsed_ns)) as u64,
         }
     }

@@ -1,8 +1,8 @@
 //! `mmap(2)` and `munmap(2)`.
 
 use super::{
-    AddressSpace, Area, AreaBacking, AreaFlags, Backing, LOW_TOP, MAP_BOTTOM, MAP_TOP, MAX_AREAS, Map, MapRequest, STACK_GUARD_BYTES,
-    SharedMemory,
+    AddressSpace, Area, AreaBacking, AreaFlags, Backing, LOW_TOP, MAP_BOTTOM, MAP_TOP, MAX_AREAS, Map, MapRequest, MappedFile,
+    STACK_GUARD_BYTES, SharedMemory,
 };
 use crate::errno::{Errno, Result};
 use crate::mm::address_space::Access;
@@ -67,6 +67,23 @@ impl AddressSpace {
         };
         self.release(removed);
         Ok(())
+    }
+
+    /// Puts another file behind all areas of one: what was seen of the old one is gone.
+    pub fn replace_file(&self, old: &Arc<dyn MappedFile>, new: &Arc<dyn MappedFile>) {
+        let mut removed = Vec::new();
+        {
+            let mut map = self.map.lock();
+            let is_old = |area: &&Area| area.file().is_some_and(|file| file.identity() == old.identity());
+            let areas: Vec<Area> = map.areas.iter().filter(is_old).cloned().collect();
+            for area in areas {
+                let AreaBacking::File { offset_bytes, shared, .. } = area.backing else { continue };
+                removed.extend(map.remove_range(area.start, area.end));
+                let backing = AreaBacking::File { file: new.clone(), offset_bytes, shared };
+                map.add_area(self, Area { backing, ..area });
+            }
+        }
+        self.release(removed);
     }
 
     /// Drops areas that were taken out, after the lock: the last hold on a file may block.

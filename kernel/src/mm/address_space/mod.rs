@@ -128,6 +128,11 @@ pub trait MappedFile: Any + Send + Sync {
     /// The same number for the same open file: neighbouring areas of it are one.
     fn identity(&self) -> usize;
 
+    /// What `/proc/PID/maps` calls it if it is no open file.
+    fn label(&self) -> &'static str {
+        ""
+    }
+
     /// Frees a part of the file, which reads as zeros afterwards (`MADV_REMOVE`). Called without the address space's lock, since it
     /// takes pages out of programs.
     fn punch_hole(&self, offset_bytes: u64, len_bytes: u64) -> Result<()>;

@@ -33,7 +33,7 @@ impl AddressSpace {
             let label = match () {
                 () if area.flags.contains(AreaFlags::GROWS_DOWN) => "[stack]",
                 () if in_heap => "[heap]",
-                () => "",
+                () => area.file().map_or("", |file| file.label()),
             };
             each(&AreaView {
                 start: area.start,

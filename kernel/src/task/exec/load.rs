@@ -9,6 +9,7 @@ use crate::mm::address_space::{Backing, MapRequest, Protection};
 use crate::mm::{AddressSpace, PAGE_SIZE_BYTES, USER_END};
 use crate::task::rlimit::INFINITY;
 use crate::task::rseq;
+use crate::time::vdso;
 use alloc::{sync::Arc, vec::Vec};
 use core::iter::once;
 use elf::abi;
@@ -87,6 +88,7 @@ pub fn load(
     let (_, end) = binary.image.extent().unwrap_or((0, 0));
     space.init_break(end.wrapping_add(bias).wrapping_add(random_pages(if randomize { 0x2000 } else { 1 })));
     let vector = AuxiliaryVector {
+        vdso: vdso::map(space, &crate::task::current().namespaces().time)?,
         headers: binary.image.headers_address().wrapping_add(bias),
         header_count: binary.image.segments.len() as u64,
         interpreter_base,
@@ -192,6 +194,7 @@ fn protection_of(flags: u32) -> Protection {
 }
 
 struct AuxiliaryVector {
+    vdso: u64,
     headers: u64,
     header_count: u64,
     interpreter_base: u64,
@@ -201,6 +204,7 @@ struct AuxiliaryVector {
 impl AuxiliaryVector {
     fn words(&self, identity: &Identity, random: u64, file_name: u64, platform: u64) -> Vec<u64> {
         let entries = [
+            (aux::AT_SYSINFO_EHDR, self.vdso),
             (aux::AT_MINSIGSTKSZ, crate::task::signal::frame::MIN_STACK_BYTES),
             (aux::AT_HWCAP, u64::from(hardware_capabilities())),
             (aux::AT_PAGESZ, PAGE),
