@@ -6,6 +6,7 @@
 //! [`in_mount_namespace`] gives it a private mount namespace with a fresh tmpfs on `/tmp` as its working directory.
 //! A test is first right on Linux 6.12; only then it is asked of another kernel.
 
+pub mod acl;
 pub mod capability;
 pub mod cgroup;
 pub mod child;

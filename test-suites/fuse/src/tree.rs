@@ -252,8 +252,9 @@ impl Tree {
             op::READDIR => self.list(request, false),
             op::READDIRPLUS => self.list(request, true),
             op::SETXATTR => {
-                let (size, name) = (request.u32_at(0) as usize, request.name(8).to_vec());
-                let value = request.body[8 + name.len() + 1..][..size].to_vec();
+                let fields_bytes = if self.features & feature::SETXATTR_EXT == 0 { 8 } else { 16 };
+                let (size, name) = (request.u32_at(0) as usize, request.name(fields_bytes).to_vec());
+                let value = request.body[fields_bytes + name.len() + 1..][..size].to_vec();
                 self.files.get_mut(&node).ok_or(ENOENT)?.xattrs.insert(name, value);
                 Ok(Vec::new())
             }

@@ -74,11 +74,13 @@ pub mod feature {
     pub const NO_OPEN_SUPPORT: u32 = 1 << 17;
     pub const PARALLEL_DIROPS: u32 = 1 << 18;
     pub const HANDLE_KILLPRIV: u32 = 1 << 19;
+    pub const POSIX_ACL: u32 = 1 << 20;
     pub const ABORT_ERROR: u32 = 1 << 21;
     pub const MAX_PAGES: u32 = 1 << 22;
     pub const CACHE_SYMLINKS: u32 = 1 << 23;
     pub const NO_OPENDIR_SUPPORT: u32 = 1 << 24;
     pub const HANDLE_KILLPRIV_V2: u32 = 1 << 28;
+    pub const SETXATTR_EXT: u32 = 1 << 29;
     pub const INIT_EXT: u32 = 1 << 30;
     /// Of the second word.
     pub const CREATE_SUPP_GROUP: u32 = 1 << (34 - 32);

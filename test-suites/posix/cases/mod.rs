@@ -1,6 +1,7 @@
 //! The cases, one subject a file. What is the same everywhere is asserted as it is; where a file system differs by its nature, the
 //! case says how, and Linux is the judge of that too.
 
+mod acl;
 mod data;
 mod directories;
 mod links;

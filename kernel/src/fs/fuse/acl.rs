@@ -66,7 +66,6 @@ fn ask(node: &Node, inode: &Inode, kind: Kind) -> Result<Option<Arc<Acl>>> {
 
 /// Hands a list on, or takes it away: the server changes the mode as it has to.
 pub fn set(node: &Node, inode: &Arc<Inode>, kind: Kind, acl: Option<Arc<Acl>>) -> Result<()> {
-    node.require_good()?;
     if node.connection().lacks(Opcode::SetXattr) {
         return Err(Errno::OPNOTSUPP);
     }
@@ -75,12 +74,9 @@ pub fn set(node: &Node, inode: &Arc<Inode>, kind: Kind, acl: Option<Arc<Acl>>) -
         Some(acl) if acl.len_bytes() > PAGE_SIZE_BYTES => return Err(Errno::TOOBIG),
         Some(acl) => {
             let how = if strips_set_group_id(node, inode) { SETXATTR_ACL_KILL_SGID } else { 0 };
-            names::ask_to_set_xattr(node, inode, kind.name(), &acl.encode(&inode.superblock.owner)?, 0, how)
+            names::set_xattr_so(node, inode, kind.name(), &acl.encode(&inode.superblock.owner)?, 0, how)
         }
-        None => match names::remove_xattr(node, inode, kind.name()) {
-            Err(Errno::NODATA) => Ok(()),
-            result => result,
-        },
+        None => names::remove_xattr(node, inode, kind.name()),
     };
     if are_taken(node.connection()) {
         forget(node);

@@ -415,12 +415,12 @@ pub fn xattr_len(node: &Node, name: &[u8]) -> Result<u32> {
 
 /// `SETXATTR`.
 pub fn set_xattr(node: &Node, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
-    node.require_good()?;
-    ask_to_set_xattr(node, inode, name, value, flags, 0)
+    set_xattr_so(node, inode, name, value, flags, 0)
 }
 
 /// `SETXATTR`; `how` is for servers with SETXATTR_EXT.
-pub fn ask_to_set_xattr(node: &Node, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32, how: u32) -> Result<()> {
+pub fn set_xattr_so(node: &Node, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32, how: u32) -> Result<()> {
+    node.require_good()?;
     let body = Message::default().u32(value.len() as u32).u32(flags);
     let body = if node.connection().settings().has(Features::SETXATTR_EXT) { body.u32(how).u32(0) } else { body };
     let body = body.name(name).data(value)?;
