@@ -15,8 +15,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hashbrown::HashMap;
 
 /// Dentries that the cache keeps though nobody uses them: enough for who lists a directory of some ten thousand files and looks at each,
-/// at less than 1 KiB each.
-const RECENT_DENTRIES: usize = 16384;
+/// also through a file system of a program, which has as many below it; at less than 1 KiB each.
+const RECENT_DENTRIES: usize = 32768;
 
 /// The last dentries that were made, each in the slot that its key gives.
 static RECENT: SpinLock<[Option<Arc<Dentry>>; RECENT_DENTRIES]> = SpinLock::new([const { None }; RECENT_DENTRIES]);

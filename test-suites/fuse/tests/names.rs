@@ -171,6 +171,38 @@ fn every_lookup_is_given_back_by_forget() {
 }
 
 #[test]
+fn forgets_that_wait_together_go_together() {
+    in_world(|| {
+        let fs = Fs::with(|tree| {
+            for index in 0..20 {
+                tree.file(&format!("file{index}"), b"x");
+            }
+        });
+        for index in 0..20 {
+            fs::metadata(format!("/tmp/m/file{index}")).expect("stat");
+        }
+        // The server's one thread is held until the kernel has forgotten all of them.
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        fs.on(op::STATFS, move |_| {
+            held.recv().expect("the end of the wait");
+            fuse::Answer::AsTree
+        });
+        let asker = std::thread::spawn(|| {
+            let mut words = [0u64; 15];
+            syscall!(SYS_statfs, c(MOUNT).as_c_str(), words.as_mut_ptr()).expect("statfs");
+        });
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        fs::write("/proc/sys/vm/drop_caches", "3").expect("drop_caches");
+        release.send(()).expect("the server");
+        asker.join().expect("the one who asks");
+        fs.wait_for(op::BATCH_FORGET, 1);
+        let largest = fs.requests(op::BATCH_FORGET).iter().map(|request| request.u32_at(0)).max();
+        assert!(largest > Some(10), "{largest:?} in one request");
+        fs.unmount();
+    });
+}
+
+#[test]
 fn unlink_forgets_the_node() {
     in_world(|| {
         let fs = Fs::with(|tree| _ = tree.file("a", b"x"));
@@ -367,6 +399,24 @@ fn readdirplus_saves_the_lookups() {
         }
         assert!(fs.count(op::READDIRPLUS) > 0);
         assert_eq!((fs.count(op::READDIR), fs.count(op::LOOKUP)), (0, 0));
+        fs.unmount();
+    });
+}
+
+#[test]
+fn with_auto_readdirplus_goes_on_only_while_names_are_looked_up() {
+    const FILES: usize = 600;
+    in_world(|| {
+        let fs = lasting(|tree| {
+            tree.features |= feature::DO_READDIRPLUS | feature::READDIRPLUS_AUTO;
+            // Long enough for several requests of any size that a kernel may ask for.
+            for index in 0..FILES {
+                tree.file(&format!("{index:0200}"), b"");
+            }
+        });
+        assert_eq!(names(MOUNT).len(), FILES);
+        assert_eq!(fs.count(op::READDIRPLUS), 1);
+        assert!(fs.count(op::READDIR) > 0);
         fs.unmount();
     });
 }

@@ -78,7 +78,9 @@ impl Stage {
                 let folder = self.workspace.product("host-suites")?;
                 fill_folder(&folder, left, all)?;
                 let mut command = private_namespaces();
-                command.arg("sh").arg(self.workspace.source(SCRIPT)).arg(&folder).env("RUST_BACKTRACE", "0");
+                // One pipe for both outputs, as one console has both: what a test says stands between its name and its verdict.
+                command.args(["sh", "-c", "exec sh \"$0\" \"$1\" 2>&1"]).arg(self.workspace.source(SCRIPT)).arg(&folder);
+                command.env("RUST_BACKTRACE", "0");
                 watch(&mut command, limits, &closing, watcher).context("cannot run unshare")?
             }
         };
