@@ -66,10 +66,14 @@ pub(crate) fn measure(meter: &Meter) -> Result<()> {
     }
     let (below, mount) = (directory("fuse-below")?, directory("fuse")?);
     std::fs::write(format!("{below}/small"), vec![7; SMALL_BYTES])?;
-    std::fs::write(format!("{below}/big"), vec![7; BIG_BYTES])?;
-    std::fs::create_dir(format!("{below}/many"))?;
-    for number in 0..ENTRIES {
-        File::create(format!("{below}/many/a-file-with-number-{number}"))?;
+    if meter.wants(READ) || meter.wants(WRITE) {
+        std::fs::write(format!("{below}/big"), vec![7; BIG_BYTES])?;
+    }
+    if meter.wants(READDIR) {
+        std::fs::create_dir(format!("{below}/many"))?;
+        for number in 0..ENTRIES {
+            File::create(format!("{below}/many/a-file-with-number-{number}"))?;
+        }
     }
     let server = Server::start(&below, &mount)?;
     let (small, big, many) = (format!("{mount}/small"), format!("{mount}/big"), format!("{mount}/many"));

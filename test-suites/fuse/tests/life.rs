@@ -339,6 +339,35 @@ fn fusectl_has_a_directory_for_each_connection() {
 }
 
 #[test]
+fn who_raises_the_limit_in_fusectl_lets_more_requests_out() {
+    in_world(|| {
+        mount_control();
+        let fs = Setup::default()
+            .tree(|tree| {
+                (tree.entry_valid, tree.attr_valid, tree.max_background) = (1000, 1000, 1);
+                tree.file("a", b"hello");
+            })
+            .on(op::RELEASE, |_| Answer::Never)
+            .serve();
+        fs.ready();
+        let open_and_close = || drop(fs::File::open("/tmp/m/a").expect("open"));
+        open_and_close();
+        fs.wait_for(op::RELEASE, 1);
+        open_and_close();
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(fs.count(op::RELEASE), 1);
+        world::write(&format!("{}/max_background", control()), "3");
+        // Linux looks at the limit when the next request comes.
+        open_and_close();
+        fs.wait_for(op::RELEASE, 3);
+        open_and_close();
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(fs.count(op::RELEASE), 3);
+        drop(fs);
+    });
+}
+
+#[test]
 fn abort_in_fusectl_ends_the_connection() {
     in_world(|| {
         mount_control();

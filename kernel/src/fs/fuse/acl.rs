@@ -24,7 +24,7 @@ pub struct KnownAcls {
 
 /// Whether the server left it to the kernel to go by lists.
 pub fn are_taken(connection: &Connection) -> bool {
-    connection.settings().has(Features::POSIX_ACL)
+    connection.has(Features::POSIX_ACL)
 }
 
 /// Servers without POSIX_ACL have their lists handed on only in the first user namespace: elsewhere nobody could say whose ids they have.

@@ -55,6 +55,8 @@ pub struct Connection {
     /// Told when INIT is answered.
     started: WaitQueue,
     next_unique: AtomicU64,
+    /// Those of the settings.
+    features: AtomicU64,
     /// Operations that were answered with ENOSYS, a bit each.
     missing: AtomicU64,
     /// Calls under way (`waiting` of fusectl).
@@ -91,6 +93,7 @@ impl Connection {
             readable: Arc::new(WaitQueue::new()),
             started: WaitQueue::new(),
             next_unique: AtomicU64::new(2),
+            features: AtomicU64::new(0),
             missing: AtomicU64::new(0),
             calls: AtomicU32::new(0),
             devices: AtomicU32::new(0),
@@ -112,9 +115,14 @@ impl Connection {
         self.queues.lock().settings
     }
 
+    /// Whether a feature was agreed upon. Asked all the time, so it takes no lock.
+    pub fn has(&self, feature: Features) -> bool {
+        Features::from_bits_retain(self.features.load(Ordering::Relaxed)).contains(feature)
+    }
+
     /// Whether the kernel checks modes: the mount says so, or the server does by taking POSIX_ACL.
     pub fn checks_modes(&self) -> bool {
-        self.terms.default_permissions || self.settings().has(Features::POSIX_ACL)
+        self.terms.default_permissions || self.has(Features::POSIX_ACL)
     }
 
     /// Whether the server has answered this with `ENOSYS`.
@@ -354,7 +362,7 @@ impl Connection {
 
     /// `abort` of fusectl.
     pub fn abort(&self) {
-        if self.settings().has(Features::ABORT_ERROR) {
+        if self.has(Features::ABORT_ERROR) {
             self.aborted_by_user.store(true, Ordering::Relaxed);
         }
         self.end();
@@ -516,6 +524,7 @@ impl Connection {
                 self.congestion_threshold.store(threshold, Ordering::Relaxed);
             }
             let settings = agreement.settings;
+            self.features.store(settings.features.bits(), Ordering::Relaxed);
             let mut queues = self.queues.lock();
             queues.settings = settings;
             if queues.phase == Phase::Starting {

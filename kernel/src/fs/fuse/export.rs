@@ -45,7 +45,7 @@ pub fn decode(fuse: &FuseSuper, superblock: &Arc<SuperBlock>, handle: &FileHandl
 
 /// `.` or `..` of a node.
 fn look_up_by_number(fuse: &FuseSuper, superblock: &Arc<SuperBlock>, number: u64, name: &[u8]) -> Result<Arc<Inode>> {
-    if !fuse.0.connection.settings().has(Features::EXPORT_SUPPORT) {
+    if !fuse.0.connection.has(Features::EXPORT_SUPPORT) {
         return Err(Errno::STALE);
     }
     let (entry, asked_at_ns): (Entry, u64) = names::ask_entry(&fuse.0, number, name)?;

@@ -30,7 +30,8 @@ pub struct RegularFile {
     own_position: SpinLock<u64>,
     /// The page behind the last that was read: who goes on there reads the file from front to back.
     expected_page: AtomicU64,
-    poll_point: Arc<PollPoint>,
+    /// Made when somebody polls the file for the first time: hardly anybody does.
+    poll_point: SpinLock<Option<Arc<PollPoint>>>,
 }
 
 /// Opens at the server.
@@ -59,8 +60,13 @@ pub fn with_handle(node: &Node, inode: &Arc<Inode>, handle: Arc<Handle>) -> Arc<
         writers.retain(|writer| writer.strong_count() > 0);
         writers.push(Arc::downgrade(&handle));
     }
-    let poll_point = node.connection().polls.add();
-    Arc::new(RegularFile { inode: inode.clone(), handle, own_position: SpinLock::new(0), expected_page: AtomicU64::new(0), poll_point })
+    Arc::new(RegularFile {
+        inode: inode.clone(),
+        handle,
+        own_position: SpinLock::new(0),
+        expected_page: AtomicU64::new(0),
+        poll_point: SpinLock::new(None),
+    })
 }
 
 /// `READ` of at most `len_bytes`.
@@ -134,7 +140,7 @@ impl RegularFile {
 
     fn read_direct(&self, file: &OpenFile, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64) -> Result<usize> {
         let most = direct_read_limit(node);
-        if node.connection().settings().has(Features::DIRECT_IO_ALLOW_MMAP) {
+        if node.connection().has(Features::DIRECT_IO_ALLOW_MMAP) {
             // Somebody may have stored through a mapping.
             writeback::write_back(node, &self.inode)?;
         }
@@ -160,7 +166,7 @@ impl RegularFile {
 
     fn read_cached(&self, node: &Node, buffer: &mut IoBuffer<'_>, offset: u64) -> Result<usize> {
         let ends_beyond = offset.saturating_add(buffer.remaining() as u64) > size_of(&self.inode);
-        if ends_beyond || node.connection().settings().has(Features::AUTO_INVAL_DATA) {
+        if ends_beyond || node.connection().has(Features::AUTO_INVAL_DATA) {
             super::attributes::refresh(node, &self.inode, Some(&self.handle))?;
         }
         let mut page = [0; PAGE_SIZE_BYTES];
@@ -229,7 +235,7 @@ impl RegularFile {
     ) -> Result<usize> {
         let mut data = Vec::new();
         let mut total = 0;
-        let told = self.is_direct(file) || node.connection().settings().has(Features::HANDLE_KILLPRIV_V2);
+        let told = self.is_direct(file) || node.connection().has(Features::HANDLE_KILLPRIV_V2);
         let strips = told && !current().credentials().capable(Capabilities::FSETID);
         while total < allowed {
             let position = offset + total as u64;
@@ -412,7 +418,10 @@ impl FileOps for RegularFile {
 
     fn poll(&self, _file: &OpenFile, table: &mut PollTable<'_>) -> PollEvents {
         match self.node() {
-            Ok(node) => self.poll_point.poll(node.connection(), node, &self.handle, table),
+            Ok(node) => {
+                let point = self.poll_point.lock().get_or_insert_with(|| node.connection().polls.add()).clone();
+                point.poll(node.connection(), node, &self.handle, table)
+            }
             Err(_) => PollEvents::ERR,
         }
     }
@@ -428,7 +437,7 @@ impl FileOps for RegularFile {
     fn check_mapping(&self, shared: bool) -> Result<()> {
         let node = self.node()?;
         if self.handle.flags.contains(OpenedFlags::DIRECT_IO) {
-            if shared && !node.connection().settings().has(Features::DIRECT_IO_ALLOW_MMAP) {
+            if shared && !node.connection().has(Features::DIRECT_IO_ALLOW_MMAP) {
                 return Err(Errno::NODEV);
             }
             node.cache.forget(&self.inode, 0, u64::MAX);

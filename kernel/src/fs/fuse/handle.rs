@@ -78,7 +78,7 @@ impl Handle {
     /// Whether opening has emptied the file.
     pub fn was_truncated(&self) -> bool {
         use super::protocol::Features;
-        let atomic = self.instance.connection.settings().has(Features::ATOMIC_O_TRUNC);
+        let atomic = self.instance.connection.has(Features::ATOMIC_O_TRUNC);
         !self.is_silent && atomic && self.open_flags.contains(OpenFlags::TRUNC)
     }
 

@@ -16,7 +16,7 @@ const TAKES: u32 = 2;
 
 /// Hands a request on. `ENOTTY` for a server without, `EIO` for one that wants other buffers.
 pub fn ioctl(_file: &OpenFile, node: &Node, handle: &Handle, is_directory: bool, request: u32, argument: u64) -> Result<usize> {
-    if is_directory && !node.connection().settings().has(Features::HAS_IOCTL_DIR) {
+    if is_directory && !node.connection().has(Features::HAS_IOCTL_DIR) {
         return Err(Errno::NOTTY);
     }
     let (direction, len_bytes) = (request >> 30, (request >> 16 & 0x3fff) as usize);

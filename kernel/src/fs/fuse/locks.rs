@@ -33,7 +33,7 @@ fn fields(handle: &Handle, owner: Owner, range: Range, mode: Option<Mode>, flags
 /// Hands a call on; `None` if such locks are kept here.
 pub fn lock(node: &Node, handle: &Handle, call: &LockCall) -> Option<Result<Option<RecordLock>>> {
     let feature = if matches!(call, LockCall::Whole(..)) { Features::FLOCK_LOCKS } else { Features::POSIX_LOCKS };
-    if !node.connection().settings().has(feature) {
+    if !node.connection().has(feature) {
         return None;
     }
     Some(match *call {

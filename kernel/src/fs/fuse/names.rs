@@ -76,7 +76,6 @@ pub fn lookup(node: &Node, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> 
 
 /// Whether a cached name still leads where it did: within its lifetime without asking.
 pub fn still_holds(instance: &Arc<Instance>, dentry: &Arc<Dentry>) -> bool {
-    let Some(parent) = dentry.parent().and_then(|parent| parent.inode()) else { return true };
     let inode = dentry.inode();
     let node = inode.as_ref().and_then(|inode| inode.downcast::<Node>());
     if node.is_some_and(|node| node.require_good().is_err()) {
@@ -85,6 +84,7 @@ pub fn still_holds(instance: &Arc<Instance>, dentry: &Arc<Dentry>) -> bool {
     if clock::monotonic_ns() < dentry.valid_until_ns.load(Ordering::Relaxed) {
         return true;
     }
+    let Some(parent) = dentry.parent().and_then(|parent| parent.inode()) else { return true };
     let (Some(inode), Some(node), Some(directory)) = (&inode, node, parent.downcast::<Node>()) else { return false };
     let Ok((entry, asked_at_ns)) = ask_entry(instance, directory.number, &dentry.name()) else { return false };
     if entry.node == 0 {
@@ -134,7 +134,7 @@ fn ask_new(node: &Node, dir: &Arc<Inode>, question: Question, file_type: FileTyp
 
 /// The group of the directory, if the server should know that who makes a file in it belongs to it (CREATE_SUPP_GROUP).
 fn group_to_tell(node: &Node, dir: &Inode) -> Option<u32> {
-    if !node.connection().settings().has(Features::CREATE_SUPP_GROUP) {
+    if !node.connection().has(Features::CREATE_SUPP_GROUP) {
         return None;
     }
     let group = dir.attributes.lock().gid;
@@ -306,7 +306,7 @@ pub fn read_link(node: &Node) -> Result<Vec<u8>> {
     if let Some(end) = target.iter().position(|&byte| byte == 0) {
         target.truncate(end);
     }
-    if node.connection().settings().has(Features::CACHE_SYMLINKS) {
+    if node.connection().has(Features::CACHE_SYMLINKS) {
         node.state.lock().target = Some(target.clone());
     }
     Ok(target)
@@ -338,7 +338,7 @@ pub fn set_attributes(node: &Node, inode: &Arc<Inode>, change: &AttributeChange)
 
 /// Whether the server is to be told that what the caller does takes set-id bits away (HANDLE_KILLPRIV_V2).
 pub fn tells_to_strip(node: &Node) -> bool {
-    node.connection().settings().has(Features::HANDLE_KILLPRIV_V2) && !current().credentials().capable(Capabilities::FSETID)
+    node.connection().has(Features::HANDLE_KILLPRIV_V2) && !current().credentials().capable(Capabilities::FSETID)
 }
 
 /// Asks for a change of attributes.
@@ -422,7 +422,7 @@ pub fn set_xattr(node: &Node, inode: &Arc<Inode>, name: &[u8], value: &[u8], fla
 pub fn set_xattr_so(node: &Node, inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32, how: u32) -> Result<()> {
     node.require_good()?;
     let body = Message::default().u32(value.len() as u32).u32(flags);
-    let body = if node.connection().settings().has(Features::SETXATTR_EXT) { body.u32(how).u32(0) } else { body };
+    let body = if node.connection().has(Features::SETXATTR_EXT) { body.u32(how).u32(0) } else { body };
     let body = body.name(name).data(value)?;
     node.connection().call_optional(Question::new(Opcode::SetXattr, node.number, body))?.ok_or(Errno::OPNOTSUPP)?;
     node.note_changed(inode);

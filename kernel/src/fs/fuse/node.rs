@@ -15,7 +15,7 @@ use super::writeback::{self, Outgoing};
 use crate::errno::{Errno, Result};
 use crate::fs::acl::{Acl, Kind};
 use crate::fs::inode::{AttributeChange, MadeFile};
-use crate::fs::permission::Access;
+use crate::fs::permission::{self, Access};
 use crate::fs::stat::{Stat, StatRequest};
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, InodeOps, OpenFlags, Path, SuperBlock, file_capabilities, pipe};
 use crate::mm::address_space::PageSource;
@@ -151,7 +151,7 @@ impl Node {
 
     /// Whether size and times of a file are the kernel's (writeback cache).
     pub fn owns_content(&self, inode: &Inode) -> bool {
-        inode.file_type == FileType::Regular && self.connection().settings().has(Features::WRITEBACK_CACHE)
+        inode.file_type == FileType::Regular && self.connection().has(Features::WRITEBACK_CACHE)
     }
 
     /// Notes that the kernel changed times that the server does not know.
@@ -234,11 +234,14 @@ impl Node {
     /// The check that the kernel makes: by mode bits as they are known, and once more as they are now.
     fn check_mode_twice(&self, inode: &Inode, credentials: &Credentials, access: Access) -> Result<()> {
         let was_current = self.is_current();
+        if was_current && !inode.may_have_acl() && permission::mode_allows(&inode.attributes.lock(), credentials, access) {
+            return Ok(());
+        }
         attributes::refresh(self, inode, None)?;
-        match crate::fs::permission::check_mode(inode, credentials, access) {
+        match permission::check_mode(inode, credentials, access) {
             Err(Errno::ACCES) if was_current => {
                 attributes::ask(self, inode, None)?;
-                crate::fs::permission::check_mode(inode, credentials, access)
+                permission::check_mode(inode, credentials, access)
             }
             result => result,
         }
@@ -338,7 +341,7 @@ impl InodeOps for Node {
 
     /// Whatever the directory has for a default list, which is the server's to apply.
     fn is_exempt_from_umask(&self, _directory: &Inode) -> Result<bool> {
-        Ok(self.connection().settings().has(Features::DONT_MASK))
+        Ok(self.connection().has(Features::DONT_MASK))
     }
 
     fn has_acls(&self) -> bool {
@@ -414,7 +417,7 @@ impl InodeOps for Node {
         match names::xattr_len(self, file_capabilities::NAME) {
             // The server decides what becomes of the write.
             Ok(len_bytes) if len_bytes > 0 => _ = names::remove_xattr(self, inode, file_capabilities::NAME),
-            _ => self.state.lock().has_no_capabilities = self.connection().settings().has(Features::HANDLE_KILLPRIV_V2),
+            _ => self.state.lock().has_no_capabilities = self.connection().has(Features::HANDLE_KILLPRIV_V2),
         }
     }
 

@@ -33,7 +33,7 @@ pub struct PollPoints {
 }
 
 impl PollPoints {
-    /// For one open file.
+    /// For one open file. O(files that are polled).
     pub fn add(&self) -> Arc<PollPoint> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let point = Arc::new(PollPoint { number, queue: Arc::new(WaitQueue::new()), answer: SpinLock::new(None) });

@@ -156,8 +156,14 @@ pub mod notify {
 }
 
 /// A body on its way to the server.
-#[derive(Default)]
 pub struct Message(pub Vec<u8>);
+
+impl Default for Message {
+    /// An empty one, with room for the fields of nearly every request.
+    fn default() -> Self {
+        Self(Vec::with_capacity(64))
+    }
+}
 
 impl Message {
     /// Appends a field.
