@@ -250,7 +250,7 @@ chroot --userspec=1000:1000 / cat "$PWD/file"; chroot --userspec=1002:1001 / cat
 chmod g=r file; getfacl -c file; chroot --userspec=1000:1000 / dash -c "echo more >> $PWD/file" 2>&1 | sed 's/.*: //'; setfacl -x g:1001 file; setfacl -m m::rwx file; getfacl -cn file
 mkdir tree; setfacl -d -m u:1000:rwx,o::--- tree; setfacl -m u:1000:x tree; (umask 077; touch tree/new; mkdir tree/dir; echo '#!/bin/bash' > tree/dir/script); getfacl -R tree
 cp -a tree copy; cp -p file kept; cp file plain; getfacl -cn kept plain; diff <(getfacl -cR tree) <(getfacl -cR copy) && echo 'cp -a keeps them'; cp -r tree again; getfacl -cn again/dir
-tar --acls -cf lists.tar file tree; mkdir out; tar --acls -xpf lists.tar -C out; diff <(getfacl -R file tree) <(cd out; getfacl -R file tree) && echo 'tar keeps them'
+tar --acls -cf lists.tar file tree; mkdir out; tar --acls -xpf lists.tar -C out; diff <(find file tree | sort | getfacl -) <(cd out; find file tree | sort | getfacl -) && echo 'tar keeps them'
 mkdir other; mount -t tmpfs other other; mv file other/; getfacl -cn other/file; grep ' /tmp/work/lists/other ' /proc/mounts | cut -d' ' -f1,3; cp -a other/file .; umount other; getfacl -R . > saved; setfacl -R -b .; getfacl -cR tree/dir; setfacl --restore=saved; getfacl -R . | diff - saved | wc -l
 setfacl -m u:1000:r /proc/version 2>&1; getfacl -c /proc/version 2>&1; setfacl -d -m u:1000:r file 2>&1; ln -s file link; setfacl -m g:7:w link; getfacl -c file; chroot --userspec=1002:1002 / setfacl -m u:1002:rw "$PWD/file" 2>&1 | sed 's/.*: //'
 setfacl -k tree; getfacl -c tree; setfacl -b file; getfacl -cs file; ls -l file | cut -c1-11; cd ..

@@ -236,6 +236,20 @@ fn without_posix_acl_lists_are_handed_on() {
 }
 
 #[test]
+fn names_of_other_kinds_are_handed_on() {
+    in_world(|| {
+        let fs = serve(0);
+        for name in ["system.other", "made.up", "nothing"] {
+            acl::set(A, name, LIST).expect(name);
+            assert_eq!(fs.last(op::SETXATTR).name(8), name.as_bytes());
+            acl::is(A, name, Some(LIST));
+            acl::remove(A, name).expect(name);
+        }
+        fs.unmount();
+    });
+}
+
+#[test]
 fn who_is_not_the_owner_sets_no_list_whatever_the_server_thinks() {
     in_world(|| {
         for features in [0, feature::POSIX_ACL] {
