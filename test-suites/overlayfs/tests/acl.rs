@@ -1,27 +1,15 @@
 //! Access control lists in layers: those of the topmost file count, come up with it, and what is new inherits them.
 
 use abi::acl::{self, ACCESS, DEFAULT};
+use abi::user::as_user;
 use abi::world::{exists, mkdir, mkdirs, mount, open, read, touch, write};
-use abi::{assert_errno, signal, spawn, syscall};
+use abi::{assert_errno, syscall};
 use overlayfs::{in_world, mounted, mounted_read_only, unmounted};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 const LIST: &str = "u::rw- u:1000:rw- g::--- m::rw- o::---";
 const FOR_NEW: &str = "u::rwx u:1000:rwx g::r-x m::rwx o::--x";
-
-/// Runs `body` as a user without privilege.
-#[track_caller]
-fn as_user(id: u32, body: impl FnOnce()) {
-    spawn(|| {
-        signal::reset();
-        syscall!(SYS_setgroups, 0, std::ptr::null::<u32>()).expect("no other groups");
-        syscall!(SYS_setresgid, id, id, id).expect("another group");
-        syscall!(SYS_setresuid, id, id, id).expect("another user");
-        body();
-    })
-    .join();
-}
 
 #[track_caller]
 fn mode(path: &str) -> u32 {
