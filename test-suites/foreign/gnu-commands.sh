@@ -1,4 +1,4 @@
-# Commands of bash, coreutils, findutils, grep, sed, gawk, tar, gzip and procps as people use them in scripts. The output
+# Commands of bash, coreutils, acl, findutils, grep, sed, gawk, tar, gzip and procps as people use them in scripts. The output
 # depends on nothing but the programs and the kernel's answers, so it must be the same on every Linux: what differs from boot
 # to boot (process ids, times, sizes of memory) is taken out here, by the commands themselves.
 
@@ -243,6 +243,17 @@ tr '\0' ' ' < /proc/self/cmdline; echo; readlink /proc/self/exe; cat /proc/self/
 (cd /tmp/work/d && readlink /proc/self/cwd); gawk '/^(Name|State|Uid|Threads)/ {print $1, $2, $3}' /proc/self/status
 ls /proc/self/fd | head -3; env -i X=1 cat /proc/self/environ | tr '\0' '\n'; cut -d' ' -f2 /proc/self/stat; head -1 /proc/mounts | cut -d' ' -f2
 grep -w -e '/tmp' -e '/proc' /proc/self/mounts | cut -d' ' -f1-3 | sort; echo /proc/$$/task/* | no_numbers; head -c 9 /proc/meminfo; echo
+
+step 'setfacl, getfacl, and who keeps access lists'
+mkdir lists && cd lists && echo text > file && chmod 600 file; setfacl -m u:1000:rw,g:1001:r file; getfacl file; ls -l file | cut -c1-11
+chroot --userspec=1000:1000 / cat "$PWD/file"; chroot --userspec=1002:1001 / cat "$PWD/file"; chroot --userspec=1002:1002 / cat "$PWD/file" 2>&1 | sed 's/.*: //'
+chmod g=r file; getfacl -c file; chroot --userspec=1000:1000 / dash -c "echo more >> $PWD/file" 2>&1 | sed 's/.*: //'; setfacl -x g:1001 file; setfacl -m m::rwx file; getfacl -cn file
+mkdir tree; setfacl -d -m u:1000:rwx,o::--- tree; setfacl -m u:1000:x tree; (umask 077; touch tree/new; mkdir tree/dir; echo '#!/bin/bash' > tree/dir/script); getfacl -R tree
+cp -a tree copy; cp -p file kept; cp file plain; getfacl -cn kept plain; diff <(getfacl -cR tree) <(getfacl -cR copy) && echo 'cp -a keeps them'; cp -r tree again; getfacl -cn again/dir
+tar --acls -cf lists.tar file tree; mkdir out; tar --acls -xpf lists.tar -C out; diff <(find file tree | sort | getfacl -) <(cd out; find file tree | sort | getfacl -) && echo 'tar keeps them'
+mkdir other; mount -t tmpfs other other; mv file other/; getfacl -cn other/file; grep ' /tmp/work/lists/other ' /proc/mounts | cut -d' ' -f1,3; cp -a other/file .; umount other; getfacl -R . > saved; setfacl -R -b .; getfacl -cR tree/dir; setfacl --restore=saved; getfacl -R . | diff - saved | wc -l
+setfacl -m u:1000:r /proc/version 2>&1; getfacl -c /proc/version 2>&1; setfacl -d -m u:1000:r file 2>&1; ln -s file link; setfacl -m g:7:w link; getfacl -c file; chroot --userspec=1002:1002 / setfacl -m u:1002:rw "$PWD/file" 2>&1 | sed 's/.*: //'
+setfacl -k tree; getfacl -c tree; setfacl -b file; getfacl -cs file; ls -l file | cut -c1-11; cd ..
 
 step 'devices'
 head -c 4 /dev/zero | od -An -tx1; echo gone > /dev/null; head -c 16 /dev/urandom | wc -c; echo x > /dev/full; echo "full $?"

@@ -17,13 +17,13 @@ use std::time::Duration;
 const LIMITS: Limits = Limits { total: Duration::from_secs(300), silence: Duration::from_secs(60) };
 
 /// What the image of GNU's programs is made of.
-const GNU_PACKAGES: [&str; 12] =
-    ["bash", "busybox-static", "coreutils", "dash", "diffutils", "findutils", "gawk", "grep", "gzip", "mount", "procps", "sed"];
+const GNU_PACKAGES: [&str; 13] =
+    ["acl", "bash", "busybox-static", "coreutils", "dash", "diffutils", "findutils", "gawk", "grep", "gzip", "mount", "procps", "sed"];
 
 /// One of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Foreign {
-    /// bash, coreutils, findutils, grep, sed, gawk, tar, gzip and procps.
+    /// bash, coreutils, acl, findutils, grep, sed, gawk, tar, gzip and procps.
     Gnu,
     /// busybox and nothing else.
     Busybox,

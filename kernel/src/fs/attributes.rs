@@ -133,10 +133,8 @@ pub fn change_mode(path: &Path, mode: u32) -> Result<()> {
         if !inode.ops.decides_itself() && !permission::is_owner_or_capable(credentials, attributes) {
             return Err(Errno::PERM);
         }
-        let in_group = inode.ops.decides_itself()
-            || credentials.in_group(attributes.gid)
-            || permission::capable_over(credentials, attributes, Capabilities::FSETID);
-        let mode = if in_group { mode } else { mode & !SET_GID };
+        let keeps = inode.ops.decides_itself() || permission::keeps_set_group_id(attributes, credentials);
+        let mode = if keeps { mode } else { mode & !SET_GID };
         Ok(AttributeChange { mode: Some(mode & 0o7777), ..AttributeChange::default() })
     })
 }

@@ -427,6 +427,11 @@ pub trait InodeOps: Any + Send + Sync {
         Err(Errno::OPNOTSUPP)
     }
 
+    /// Whether attributes may have any name, not only those of the namespaces that the kernel knows.
+    fn takes_any_xattr(&self) -> bool {
+        false
+    }
+
     /// `listxattr(2)`: all names.
     fn list_xattrs(&self, inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
         Ok(Vec::new())

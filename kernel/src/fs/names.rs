@@ -19,12 +19,17 @@ pub fn require_creatable(directory: &Dentry, inode: &Inode, credentials: &Creden
     permission::check(inode, credentials, Access::WRITE | Access::EXECUTE)
 }
 
+/// What the caller's umask withholds; nothing for a thread that is about to end.
+pub fn umask() -> u32 {
+    crate::task::current().try_fs().map_or(0, |fs| fs.umask())
+}
+
 /// Owner, group and mode of something new: the mode without what the caller's umask withholds, unless a default list counts there or
 /// the filesystem sees to that.
 pub fn attributes_of_new(directory: &Inode, credentials: &Credentials, mode: u32, is_directory: bool) -> Result<Attributes> {
     let mut attributes = permission::new_file_attributes(directory, credentials, mode, is_directory)?;
     if !directory.ops.is_exempt_from_umask(directory)? {
-        attributes.mode &= !crate::task::current().fs().umask();
+        attributes.mode &= !umask();
     }
     Ok(attributes)
 }

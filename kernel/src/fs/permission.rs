@@ -150,12 +150,16 @@ pub fn new_file_attributes(directory: &Inode, credentials: &Credentials, mode: u
     Ok(attributes)
 }
 
+/// Whether a change by these credentials leaves a file its set-group-id bit: by a member of its group, or with `CAP_FSETID`.
+pub fn keeps_set_group_id(attributes: &Attributes, credentials: &Credentials) -> bool {
+    credentials.in_group(attributes.gid) || capable_over(credentials, attributes, Capabilities::FSETID)
+}
+
 /// The mode after a write or a change of owner by somebody without `CAP_FSETID`: set-user-id goes, set-group-id goes where the group may
 /// execute. (Without group execution the bit once meant mandatory locks; it goes if the caller is not in the group.)
 pub fn without_set_ids(attributes: &Attributes, credentials: &Credentials) -> u32 {
     let mut mode = attributes.mode & !SET_UID;
-    let group_bit_counts = attributes.mode & GROUP_EXECUTE != 0
-        || (!credentials.in_group(attributes.gid) && !capable_over(credentials, attributes, Capabilities::FSETID));
+    let group_bit_counts = attributes.mode & GROUP_EXECUTE != 0 || !keeps_set_group_id(attributes, credentials);
     if group_bit_counts {
         mode &= !SET_GID;
     }

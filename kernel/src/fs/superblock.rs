@@ -314,7 +314,8 @@ pub trait SuperBlockOps: Any + Send + Sync {
     }
 
     /// Whether a walk need not ask it: what is cached holds, attributes of directories lie in the inode, and mode bits alone decide who
-    /// may search them. (What they do not allow, [`InodeOps::permission`](crate::fs::InodeOps::permission) is asked about.)
+    /// may search those that have no access list. (What they do not allow, [`InodeOps::permission`](crate::fs::InodeOps::permission) is
+    /// asked about.)
     fn is_immediate(&self) -> bool {
         false
     }

@@ -40,8 +40,12 @@ fn check_name(inode: &Inode, name: &[u8], writes: bool, credentials: &Credential
     Ok(Some(()))
 }
 
-/// The namespaces that filesystems here keep. `EOPNOTSUPP` for others, `EINVAL` for a namespace without a name in it.
-fn check_namespace(name: &[u8]) -> Result<()> {
+/// The namespaces that filesystems here keep. `EOPNOTSUPP` for others, `EINVAL` for a namespace without a name in it; some leave all
+/// names to somebody else.
+fn check_namespace(inode: &Inode, name: &[u8]) -> Result<()> {
+    if inode.ops.takes_any_xattr() {
+        return Ok(());
+    }
     let known = [&b"user."[..], b"trusted.", b"security."].into_iter().find(|prefix| name.starts_with(prefix));
     match known {
         Some(prefix) if prefix.len() == name.len() => Err(Errno::INVAL),
@@ -69,7 +73,7 @@ pub fn get(inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
         return acl::get(inode, kind);
     }
     check_name(inode, name, false, &current().credentials())?.ok_or(Errno::NODATA)?;
-    check_namespace(name)?;
+    check_namespace(inode, name)?;
     let value = inode.ops.get_xattr(inode, name)?;
     if name == file_capabilities::NAME && !value.is_empty() { file_capabilities::read(inode, &value) } else { Ok(value) }
 }
@@ -87,7 +91,7 @@ pub fn set(path: &Path, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
         if name == file_capabilities::NAME && !value.is_empty() { Some(file_capabilities::written(&inode, value)?) } else { None };
     check_name(&inode, name, true, &credentials)?;
     check_security(&inode, name, &credentials)?;
-    check_namespace(name)?;
+    check_namespace(&inode, name)?;
     inode.ops.set_xattr(&inode, name, converted.as_deref().unwrap_or(value), flags)?;
     inotify::file_event(path.dentry(), &inode, Mask::ATTRIB);
     Ok(())
@@ -104,7 +108,7 @@ pub fn remove(path: &Path, name: &[u8]) -> Result<()> {
     let credentials = current().credentials();
     check_name(&inode, name, true, &credentials)?;
     check_security(&inode, name, &credentials)?;
-    check_namespace(name)?;
+    check_namespace(&inode, name)?;
     inode.ops.remove_xattr(&inode, name)?;
     inotify::file_event(path.dentry(), &inode, Mask::ATTRIB);
     Ok(())

@@ -22,6 +22,7 @@ pub mod network;
 pub mod raw;
 pub mod signal;
 pub mod tty;
+pub mod user;
 pub mod user_namespace;
 pub mod world;
 

@@ -9,7 +9,7 @@ use abi::child::wait_until;
 use abi::namespace::{link, pid, setns, status_line, unshare};
 use abi::user_namespace::in_user_namespace;
 use abi::world::{c, mkdir, mount, read, touch, write};
-use abi::{Errno, Outcome, assert_errno, in_child, in_mount_namespace, shared_words, spawn, syscall};
+use abi::{Errno, Outcome, acl, assert_errno, in_child, in_mount_namespace, shared_words, spawn, syscall};
 use libc::{CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS};
 
 const NS_GET_USERNS: i32 = 0xb701;
@@ -87,6 +87,29 @@ fn a_map_of_several_extents_translates_both_ways() {
             },
         );
         assert_eq!(std::fs::metadata("root").expect("stat").uid(), 2049);
+    });
+}
+
+#[test]
+fn access_lists_name_the_ids_of_the_namespace() {
+    in_mount_namespace(|| {
+        touch("file");
+        acl::set("file", acl::ACCESS, "u::rw- u:2003:rw- u:7:r-- g::--- g:3004:r-- m::rw- o::---").expect("setxattr");
+        chown("file", Some(2000), Some(3000)).expect("chown");
+        with_new_user_namespace(
+            |pid| {
+                write(&format!("/proc/{pid}/uid_map"), "0 2000 10");
+                write(&format!("/proc/{pid}/gid_map"), "0 3000 10");
+            },
+            || {
+                let shown = format!("u::rw- u:3:rw- u:{}:r-- g::--- g:4:r-- m::rw- o::---", u32::MAX);
+                acl::is("file", acl::ACCESS, Some(&shown));
+                assert_errno!(acl::set("file", acl::ACCESS, &shown), EINVAL);
+                assert_errno!(acl::set("file", acl::ACCESS, "u::rw- g::--- g:10:r-- m::r-- o::---"), EINVAL);
+                acl::set("file", acl::ACCESS, "u::rw- u:9:r-- g::--- g:8:r-x m::r-x o::---").expect("ids of the map");
+            },
+        );
+        acl::is("file", acl::ACCESS, Some("u::rw- u:2009:r-- g::--- g:3008:r-x m::r-x o::---"));
     });
 }
 

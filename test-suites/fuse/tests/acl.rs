@@ -1,9 +1,10 @@
 //! Access control lists: a server that takes POSIX_ACL has the kernel go by them, others have them handed on.
 
 use abi::acl::{self, ACCESS, DEFAULT, value};
+use abi::user::as_user;
 use abi::user_namespace::in_user_namespace;
 use abi::world::{self, mkdir};
-use abi::{assert_errno, spawn, syscall};
+use abi::{assert_errno, syscall};
 use fuse::server::in_world;
 use fuse::wire::{Body, feature, notify, op};
 use fuse::{Answer, Fs, Setup};
@@ -46,18 +47,6 @@ fn give(fs: &Fs, name: &str, attribute: &str, list: &str) {
         let node = tree.find(1, name).expect("the name");
         tree.files.get_mut(&node).expect("the node").xattrs.insert(attribute.as_bytes().to_vec(), value(list));
     });
-}
-
-/// Does something as a user without privilege.
-#[track_caller]
-fn as_user(id: u32, body: impl FnOnce()) {
-    spawn(|| {
-        syscall!(SYS_setgroups, 0, std::ptr::null::<u32>()).expect("setgroups");
-        syscall!(SYS_setgid, id).expect("setgid");
-        syscall!(SYS_setuid, id).expect("setuid");
-        body();
-    })
-    .join();
 }
 
 /// Whether a user may read `a`.
@@ -231,6 +220,20 @@ fn without_posix_acl_lists_are_handed_on() {
         assert_eq!((request.name(8), &request.body[8 + ACCESS.len() + 1..]), (ACCESS.as_bytes(), &value(LIST)[..]));
         acl::remove(A, ACCESS).expect("removexattr");
         assert_eq!(fs.last(op::REMOVEXATTR).name(0), ACCESS.as_bytes());
+        fs.unmount();
+    });
+}
+
+#[test]
+fn names_of_other_kinds_are_handed_on() {
+    in_world(|| {
+        let fs = serve(0);
+        for name in ["system.other", "made.up", "nothing"] {
+            acl::set(A, name, LIST).expect(name);
+            assert_eq!(fs.last(op::SETXATTR).name(8), name.as_bytes());
+            acl::is(A, name, Some(LIST));
+            acl::remove(A, name).expect(name);
+        }
         fs.unmount();
     });
 }

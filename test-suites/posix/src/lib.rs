@@ -3,8 +3,9 @@
 //! Each begins with the same files ([`GIVEN`]), which lie in the lower layer where there are layers: who changes them copies them up.
 
 use abi::child::{exit_now, wait_until};
+pub use abi::user::as_user;
 use abi::world::{in_mount_namespace, mkdirs, mount, umount, write};
-use abi::{Child, Errno, Status, mountinfo, signal, spawn, syscall};
+use abi::{Child, Errno, Status, mountinfo, spawn};
 use fuse_volumes::serve::{BindMode, Content, Settings};
 use rustix::fs::{Mode, OFlags};
 use std::fmt::Debug;
@@ -127,19 +128,6 @@ pub fn fails<T: Debug, E: Into<Errno>>(result: Result<T, E>, errno: i32) {
         Ok(value) => panic!("it succeeded with {value:?}, and should fail with {:?}", Errno(errno)),
         Err(error) => assert_eq!(error.into(), Errno(errno)),
     }
-}
-
-/// Runs `body` as a user and group without privilege, in the same working directory.
-#[track_caller]
-pub fn as_user(id: u32, body: impl FnOnce()) {
-    spawn(move || {
-        signal::reset();
-        syscall!(SYS_setgroups, 0, std::ptr::null::<u32>()).expect("no other groups");
-        syscall!(SYS_setresgid, id, id, id).expect("another group");
-        syscall!(SYS_setresuid, id, id, id).expect("another user");
-        body();
-    })
-    .join();
 }
 
 /// Makes a directory that belongs to a user and the user's group.

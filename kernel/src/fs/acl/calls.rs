@@ -6,7 +6,7 @@ use crate::fs::inotify::{self, Mask};
 use crate::fs::mount::WriteAccess;
 use crate::fs::permission::{self, SET_GID};
 use crate::fs::{Attributes, FileType, Inode, Path};
-use crate::task::{Capabilities, Credentials, current};
+use crate::task::{Credentials, current};
 use alloc::{sync::Arc, vec::Vec};
 
 /// Reads a list, as everybody may who gets to the file. `ENODATA` where there is none.
@@ -58,6 +58,5 @@ fn require_acls(inode: &Inode) -> Result<()> {
 /// keep its set-group-id bit so.
 pub fn mode_after_set(attributes: &Attributes, credentials: &Credentials, acl: Option<&Acl>) -> Result<u32> {
     let mode = acl.map_or(Ok(attributes.mode), |acl| acl.mode(attributes.mode))?;
-    let keeps = credentials.in_group(attributes.gid) || permission::capable_over(credentials, attributes, Capabilities::FSETID);
-    Ok(if keeps { mode } else { mode & !SET_GID })
+    Ok(if permission::keeps_set_group_id(attributes, credentials) { mode } else { mode & !SET_GID })
 }

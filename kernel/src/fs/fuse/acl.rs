@@ -10,7 +10,7 @@ use crate::fs::Inode;
 use crate::fs::acl::{Acl, Kind};
 use crate::fs::permission;
 use crate::mm::PAGE_SIZE_BYTES;
-use crate::task::{Capabilities, current};
+use crate::task::current;
 use alloc::sync::Arc;
 
 /// What is remembered of a node's lists.
@@ -87,9 +87,8 @@ pub fn set(node: &Node, inode: &Arc<Inode>, kind: Kind, acl: Option<Arc<Acl>>) -
 
 /// Whether the caller may not leave the file its set-group-id bit, as far as the kernel has a say.
 fn strips_set_group_id(node: &Node, inode: &Inode) -> bool {
-    let (attributes, credentials) = (inode.attributes.lock().clone(), current().credentials());
-    let keeps = credentials.in_group(attributes.gid) || permission::capable_over(&credentials, &attributes, Capabilities::FSETID);
-    are_taken(node.connection()) && !keeps
+    let attributes = inode.attributes.lock().clone();
+    are_taken(node.connection()) && !permission::keeps_set_group_id(&attributes, &current().credentials())
 }
 
 /// The lists may be others now.

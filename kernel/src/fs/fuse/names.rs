@@ -13,6 +13,7 @@ use super::request::Question;
 use super::writeback;
 use crate::errno::{Errno, Result};
 use crate::fs::inode::{AttributeChange, MadeFile, Timestamp};
+use crate::fs::names::umask;
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileOps, FileType, Inode, OpenFlags, xattr};
 use crate::task::user_namespace::OVERFLOW_ID;
@@ -141,10 +142,6 @@ fn group_to_tell(node: &Node, dir: &Inode) -> Option<u32> {
     let credentials = current().credentials();
     let is_told = group != credentials.filesystem_gid && credentials.in_group(group);
     if is_told { dir.superblock.owner.gid_from_global(group) } else { None }
-}
-
-fn umask() -> u32 {
-    current().try_fs().map_or(0, |fs| fs.umask())
 }
 
 /// `MKNOD`.

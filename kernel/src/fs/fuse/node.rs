@@ -427,6 +427,10 @@ impl InodeOps for Node {
         names::set_xattr(self, inode, name, value, flags)
     }
 
+    fn takes_any_xattr(&self) -> bool {
+        true
+    }
+
     fn list_xattrs(&self, _inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
         self.require_allowed()?;
         names::list_xattrs(self)

@@ -9,6 +9,7 @@ use super::{Overlay, index, real};
 use crate::errno::{Errno, Result};
 use crate::fs::acl::{self, Inherited};
 use crate::fs::inode::AttributeChange;
+use crate::fs::names::umask;
 use crate::fs::permission::Access;
 use crate::fs::{Attributes, Dentry, FileType, Inode, walk};
 use alloc::{sync::Arc, vec::Vec};
@@ -90,6 +91,10 @@ pub fn make(place: Place, new: &New, mut attributes: Attributes) -> Result<Arc<I
     let is_directory = matches!(new, New::Directory);
     let made = if over_whiteout {
         let work = overlay.upper()?.work.clone();
+        if place.directory.ops.effective_acl(place.directory, acl::Kind::Default)?.is_none() && !matches!(new, New::Symlink(_)) {
+            // Where the upper layer would see to it, it does not in the directory for work.
+            attributes.mode &= !umask();
+        }
         let inherited = acl::inherit(place.directory, new.file_type(), &mut attributes)?;
         let temporary = real::make(work.dentry(), &overlay.temporary_name(), new, attributes.clone())?;
         let placed = give_inherited(&temporary, inherited, (!matches!(new, New::Symlink(_))).then_some(attributes.mode));

@@ -381,7 +381,8 @@ impl InodeOps for Node {
     }
 
     fn set_acl(&self, inode: &Arc<Inode>, kind: acl::Kind, acl: Option<Arc<Acl>>) -> Result<()> {
-        if !real::inode_of(self.overlay.upper()?.work.dentry())?.ops.has_acls() {
+        let work = real::inode_of(self.overlay.upper()?.work.dentry())?;
+        if !work.ops.has_acls() || !self.real_inode()?.ops.has_acls() {
             return Err(Errno::OPNOTSUPP);
         }
         if acl.is_none() && self.upper().is_none() {

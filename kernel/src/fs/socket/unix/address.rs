@@ -97,7 +97,7 @@ pub(super) fn bind(socket: &Arc<UnixSocket>, name: &Name<'_>) -> Result<Arc<Addr
         Name::Path(path) => {
             let in_use = |error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error };
             // The umask counts here even where a directory's default list counts for other files.
-            let mode = SOCKET_MODE & !current().fs().umask();
+            let mode = SOCKET_MODE & !names::umask();
             names::make_node(AT_FDCWD, path, S_IFSOCK | mode, 0).map_err(in_use)?;
             let place = walk::lookup(AT_FDCWD, path, LookupFlags::empty())?;
             let inode = place.dentry().inode().ok_or(Errno::NOENT)?;
