@@ -63,7 +63,7 @@ walk: setup kernel ## random mount operations on both kernels side by side (SEED
 bench: setup kernel ## what mount operations cost on both kernels, in instructions (LARGEST=1000 LARGEST_GRAFT=1000 ROWS=part of a name)
 	@$(TOOLS) bench --largest $(LARGEST) --largest-graft $(LARGEST_GRAFT) $(if $(ROWS),--rows $(ROWS))
 
-mutations: setup ## break the kernel on purpose, place after place, and see which tests notice (FILTER=part of a name)
+mutations: setup ## break the kernel on purpose, place after place, and see which tests notice (FILTER=part of a name, or fuse, overlayfs, …)
 	@$(TOOLS) mutations $(if $(FILTER),--filter "$(FILTER)")
 
 bench-crate: ## what the library's operations cost by themselves, in instructions a mount (needs valgrind)

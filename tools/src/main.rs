@@ -143,9 +143,9 @@ enum Task {
     },
     /// Hold the rules of semantics.md against the code and the tests that cite them.
     Rules,
-    /// Break the kernel on purpose, in one place at a time, and see which of the tests about mounts notice.
+    /// Break the kernel on purpose, in one place at a time, and see which of the subject's tests notice.
     Mutations {
-        /// Only the mutations whose names contain this.
+        /// Only the mutations whose names or subjects (`fuse`, `overlayfs`, …) contain this.
         #[arg(long)]
         filter: Option<String>,
         /// Only those that have no result yet, or were not seen by the tests that should.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use abi::world::{self, read};
 use abi::{assert_errno, syscall};
@@ -219,6 +219,10 @@ fn a_deleted_entry_is_gone() {
     in_world(|| {
         let fs = cached(0, 0, b"hello");
         read("/tmp/m/a");
+        // Whose child it was must be right.
+        let wrong = fs.notify(notify::DELETE, &Body::default().u64(1).u64(99).u32(1).u32(0).bytes(b"a\0").0);
+        assert_eq!(errno(wrong), libc::ENOENT);
+        assert_eq!(fs::metadata("/tmp/m/a").expect("stat").nlink(), 1);
         fs.tree(|tree| tree.files.get_mut(&1).expect("root").entries.clear());
         fs.notify(notify::DELETE, &Body::default().u64(1).u64(2).u32(1).u32(0).bytes(b"a\0").0).expect("notify");
         assert!(!world::exists("/tmp/m/a"));

@@ -251,6 +251,29 @@ fn without_allow_other_only_the_owner_may() {
 }
 
 #[test]
+fn the_owner_is_who_has_all_the_owners_ids() {
+    in_world(|| {
+        let fs = Fs::with(one_file);
+        fs.ready();
+        for place in 0..3 {
+            let ids: [u32; 3] = std::array::from_fn(|index| if index == place { 1000 } else { 0 });
+            let [real, effective, saved] = ids;
+            for call in [libc::SYS_setresuid, libc::SYS_setresgid] {
+                spawn(move || {
+                    // SAFETY: the calls have no pointers.
+                    assert_eq!(unsafe { libc::syscall(call, real, effective, saved) }, 0);
+                    assert_eq!(errno(fs::metadata("/tmp/m/a")), libc::EACCES, "{ids:?}");
+                })
+                .join();
+            }
+        }
+        assert_eq!(fs.count(op::LOOKUP), 0);
+        fs::metadata("/tmp/m/a").expect("stat");
+        fs.unmount();
+    });
+}
+
+#[test]
 fn even_root_may_not_use_a_users_mount() {
     in_world(|| {
         let device = fuse::server::device();
