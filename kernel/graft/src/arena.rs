@@ -151,6 +151,16 @@ impl<T> Arena<T> {
         (entry.generation == generation && matches!(entry.content, Content::Occupied(_))).then(|| Slot::new(index))
     }
 
+    /// The object of a slot, if it is still the one with this generation.
+    #[inline]
+    pub(crate) fn get(&self, index: u32, generation: u32) -> Option<&T> {
+        let entry = self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
+        match &entry.content {
+            Content::Occupied(object) if entry.generation == generation => Some(object),
+            _ => None,
+        }
+    }
+
     /// Every object with its slot, in slot order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot<T>, &T)> {
         self.chunks.iter().flatten().enumerate().filter_map(|(index, entry)| match &entry.content {

@@ -183,6 +183,12 @@ impl<V: Vfs> Forest<V> {
         mount.find(&self.mounts).filter(|&slot| !self.mounts[slot].state.contains(State::DEAD))
     }
 
+    /// As [`Self::find`], the mount itself.
+    #[inline]
+    pub(crate) fn find_mount(&self, mount: MountId) -> Option<&Mount<V>> {
+        mount.get(&self.mounts).filter(|entry| !entry.state.contains(State::DEAD))
+    }
+
     pub(crate) fn resolve(&self, mount: MountId) -> Result<MountSlot<V>, Refusal> {
         self.find(mount).ok_or_else(|| Refusal::new(Rule::StaleMount))
     }

@@ -42,6 +42,14 @@ id! {
     /// Names a mount as long as it lives. Not the number that programs see: that is [`Forest::mount_number`](crate::Forest::mount_number).
     MountId, "m"
 }
+impl MountId {
+    /// The mount itself: what every step of a path walk asks for.
+    #[inline]
+    pub(crate) fn get<T>(self, arena: &Arena<T>) -> Option<&T> {
+        arena.get(self.index, self.generation)
+    }
+}
+
 id! {
     /// Names a peer group as long as it has members. Not the number that programs see: that is [`Forest::group_number`](crate::Forest::group_number).
     GroupId, "g"

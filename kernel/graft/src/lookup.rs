@@ -48,58 +48,58 @@ impl<V: Vfs> Forest<V> {
 
     /// The place that a mount is attached on: where `..` continues at its root (L5), unless it is the process's own (L6). `None` for a mount without parent.
     pub fn follow_up(&self, mount: MountId) -> Option<Place<V>> {
-        let entry = &self.mounts[self.find(mount)?];
+        let entry = self.find_mount(mount)?;
         Some(Place::new(self.mount_id(entry.parent?), entry.mountpoint.clone()?))
     }
 
     /// The parent of a mount.
     pub fn parent(&self, mount: MountId) -> Option<MountId> {
-        self.mounts[self.find(mount)?].parent.map(|slot| self.mount_id(slot))
+        self.find_mount(mount)?.parent.map(|slot| self.mount_id(slot))
     }
 
     /// The dentry that a mount is attached on.
     pub fn mountpoint(&self, mount: MountId) -> Option<&V::Dentry> {
-        self.mounts[self.find(mount)?].mountpoint.as_ref()
+        self.find_mount(mount)?.mountpoint.as_ref()
     }
 
     /// The dentry that a mount shows as its root.
     pub fn root(&self, mount: MountId) -> Option<&V::Dentry> {
-        Some(&self.mounts[self.find(mount)?].root)
+        Some(&self.find_mount(mount)?.root)
     }
 
     /// The superblock of a mount.
     pub fn superblock(&self, mount: MountId) -> Option<&V::Superblock> {
-        Some(&self.mounts[self.find(mount)?].superblock)
+        Some(&self.find_mount(mount)?.superblock)
     }
 
     /// The source string of a mount (F10).
     pub fn source(&self, mount: MountId) -> Option<&V::Source> {
-        self.mounts[self.find(mount)?].source.as_ref()
+        self.find_mount(mount)?.source.as_ref()
     }
 
     /// The id mapping of a mount (A22).
     pub fn idmap(&self, mount: MountId) -> Option<&V::IdMap> {
-        self.mounts[self.find(mount)?].idmap.as_ref()
+        self.find_mount(mount)?.idmap.as_ref()
     }
 
     /// The flags of a mount (F6).
     pub fn flags(&self, mount: MountId) -> Option<MountFlags> {
-        Some(self.mounts[self.find(mount)?].flags)
+        Some(self.find_mount(mount)?.flags)
     }
 
     /// What is locked on a mount (K1).
     pub fn locks(&self, mount: MountId) -> Option<Locks> {
-        Some(self.mounts[self.find(mount)?].locks)
+        Some(self.find_mount(mount)?.locks)
     }
 
     /// The number of a mount that mountinfo shows (O6).
     pub fn mount_number(&self, mount: MountId) -> Option<u32> {
-        Some(self.mounts[self.find(mount)?].number)
+        Some(self.find_mount(mount)?.number)
     }
 
     /// The number of a mount that is never used again (X16).
     pub fn unique_id(&self, mount: MountId) -> Option<u64> {
-        Some(self.mounts[self.find(mount)?].unique_id)
+        Some(self.find_mount(mount)?.unique_id)
     }
 
     /// The mount with a unique id, wherever it is (X16).
@@ -119,7 +119,7 @@ impl<V: Vfs> Forest<V> {
 
     /// The peer group of a mount, if it is shared (O8).
     pub fn group(&self, mount: MountId) -> Option<GroupId> {
-        self.mounts[self.find(mount)?].group.map(|group| self.group_id(group))
+        self.find_mount(mount)?.group.map(|group| self.group_id(group))
     }
 
     /// The group that a mount receives from, if it is a slave (O9).
@@ -129,7 +129,7 @@ impl<V: Vfs> Forest<V> {
 
     /// The mount that is recorded as a slave's master (O9).
     pub fn master_mount(&self, mount: MountId) -> Option<MountId> {
-        self.mounts[self.find(mount)?].master.map(|master| self.mount_id(master))
+        self.find_mount(mount)?.master.map(|master| self.mount_id(master))
     }
 
     /// The number of a group that mountinfo shows (O7).
@@ -202,7 +202,7 @@ impl<V: Vfs> Forest<V> {
 
     /// Where a mount is (O14).
     pub fn situation(&self, mount: MountId) -> Option<Situation> {
-        let entry = &self.mounts[self.find(mount)?];
+        let entry = self.find_mount(mount)?;
         Some(match entry.namespace {
             Some(slot) if self.namespaces[slot].is_anonymous() => Situation::Detached(self.namespace_id(slot)),
             Some(slot) => Situation::Mounted(self.namespace_id(slot)),

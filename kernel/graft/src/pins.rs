@@ -15,9 +15,10 @@ use crate::seam::Vfs;
 
 impl<V: Vfs> Forest<V> {
     /// Adds a pin. The caller holds a pin already, or found the mount under this same lock.
+    #[inline]
     pub fn pin(&self, mount: MountId) {
-        if let Some(slot) = self.find(mount) {
-            self.mounts[slot].pins.fetch_add(1, Ordering::AcqRel);
+        if let Some(entry) = self.find_mount(mount) {
+            entry.pins.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -25,11 +26,11 @@ impl<V: Vfs> Forest<V> {
     ///
     /// Returns whether it was the last pin of an unmounted mount: the caller then calls [`reap`](Self::reap).
     #[must_use = "the last unpin of an unmounted mount asks for `reap`"]
+    #[inline]
     pub fn unpin(&self, mount: MountId) -> bool {
-        let Some(slot) = self.find(mount) else {
+        let Some(entry) = self.find_mount(mount) else {
             return false;
         };
-        let entry = &self.mounts[slot];
         // Read first: the mark is hardly ever set, and a write would take the line from other processors.
         if entry.expiry_mark.load(Ordering::Relaxed) {
             entry.expiry_mark.store(false, Ordering::Relaxed);
@@ -40,12 +41,12 @@ impl<V: Vfs> Forest<V> {
     /// As [`unpin`](Self::unpin), but leaves the mark of MNT_EXPIRE: for the pin that umount2 itself took (U2).
     #[must_use = "the last unpin of an unmounted mount asks for `reap`"]
     pub fn unpin_no_expire(&self, mount: MountId) -> bool {
-        self.find(mount).is_some_and(|slot| give_back_pin(&self.mounts[slot]))
+        self.find_mount(mount).is_some_and(give_back_pin)
     }
 
     /// How many pins a mount has.
     pub fn pin_count(&self, mount: MountId) -> u32 {
-        self.find(mount).map_or(0, |slot| self.mounts[slot].pin_count())
+        self.find_mount(mount).map_or(0, Mount::pin_count)
     }
 
     /// Lets an unmounted mount go that has no pins left, and what was still connected to it (U15, O6). Else does nothing.

@@ -345,7 +345,7 @@ pub trait InodeOps: Any + Send + Sync {
         Ok(())
     }
 
-    /// What `stat(2)` and `statx(2)` show.
+    /// What `statx(2)` shows. (`stat(2)` takes [`Self::refresh`] and [`Self::attributes`] as they are.)
     fn stat(&self, inode: &Inode, request: StatRequest) -> Result<Stat> {
         self.refresh(inode, request)?;
         self.attributes(inode).map(|attributes| Stat::of(attributes, request))

@@ -78,6 +78,7 @@ fn is_immediate(directory: &Dentry) -> bool {
 }
 
 /// The cached child of a directory that everybody of this class may search.
+#[inline(always)]
 fn step(directory: &Dentry, name: &[u8], credentials: &Credentials) -> Option<Arc<Dentry>> {
     {
         let inode = directory.inode.lock();

@@ -48,8 +48,10 @@ fn block_size(inode: &Inode, attributes: &Attributes) -> u32 {
 }
 
 fn write_stat(inode: &Arc<Inode>, freshness: Freshness, address: u64) -> Result<u64> {
-    let attributes = inode.ops.stat(inode, StatRequest { birth_time: false, freshness })?.attributes;
-    let namespace = current().credentials().user_namespace.clone();
+    inode.ops.refresh(inode, StatRequest { birth_time: false, freshness })?;
+    let attributes = inode.ops.attributes(inode)?;
+    let credentials = current().credentials();
+    let namespace = &credentials.user_namespace;
     let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
     let time = |time: i128| {
         let (seconds, nanoseconds) = seconds_and_nanoseconds(time);

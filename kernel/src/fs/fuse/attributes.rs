@@ -55,8 +55,9 @@ pub fn refresh(node: &Node, inode: &Inode, handle: Option<&Handle>) -> Result<()
     if node.is_current() { Ok(()) } else { ask(node, inode, handle) }
 }
 
-/// What `stat(2)` shows. `EACCES` for who may not use the mount.
-pub fn stat(node: &Node, inode: &Inode, request: StatRequest) -> Result<Stat> {
+/// Asks for what a caller of `stat(2)` or `statx(2)` has to be told. Gives what is shown and not remembered, if that is so. `EACCES` for
+/// who may not use the mount.
+pub fn freshen(node: &Node, inode: &Inode, request: StatRequest) -> Result<Option<Stat>> {
     node.require_good()?;
     node.require_allowed()?;
     let wants_birth_time = request.birth_time && !node.connection().lacks(Opcode::Statx);
@@ -65,21 +66,33 @@ pub fn stat(node: &Node, inode: &Inode, request: StatRequest) -> Result<Stat> {
         Freshness::Known => false,
         Freshness::AsStat => !node.is_current() || (wants_birth_time && !node.state.lock().has_asked_for_birth),
     };
-    if asks {
-        match wants_birth_time.then(|| ask_for_birth(node, inode)).transpose()?.flatten() {
-            Some(stat) => return Ok(stat),
-            // The question may have been asked for the sake of the birth time alone.
-            None if wants_birth_time && request.freshness == Freshness::AsStat => refresh(node, inode, None)?,
-            None => ask(node, inode, None)?,
-        }
+    if !asks {
+        return Ok(None);
+    }
+    if wants_birth_time && let Some(answer) = ask_for_birth(node, inode)? {
+        return Ok(answer);
+    }
+    // The question may have been for the sake of the birth time alone.
+    if request.freshness == Freshness::AsStat {
+        refresh(node, inode, None)?
+    } else {
+        ask(node, inode, None)?
+    }
+    Ok(None)
+}
+
+/// What `statx(2)` shows.
+pub fn stat(node: &Node, inode: &Inode, request: StatRequest) -> Result<Stat> {
+    if let Some(stat) = freshen(node, inode, request)? {
+        return Ok(stat);
     }
     let attributes = inode.attributes.lock().clone();
     let known = if attributes.created.is_some() { Known::BASIC | Known::BIRTH_TIME } else { Known::BASIC };
     Ok(Stat { attributes, known })
 }
 
-/// STATX: `None` if the server has none.
-fn ask_for_birth(node: &Node, inode: &Inode) -> Result<Option<Stat>> {
+/// STATX: `None` if the server has none; what is not remembered of its answer.
+fn ask_for_birth(node: &Node, inode: &Inode) -> Result<Option<Option<Stat>>> {
     acl::forget(node);
     let asked_at_ns = clock::monotonic_ns();
     let wanted = Known::BASIC | Known::BIRTH_TIME;
@@ -93,13 +106,12 @@ fn ask_for_birth(node: &Node, inode: &Inode) -> Result<Option<Stat>> {
     if known.contains(Known::BASIC) {
         node.update(inode, &answer.attributes, answer.lifetime_ns, asked_at_ns);
         node.state.lock().has_asked_for_birth = true;
-        let mut attributes = inode.attributes.lock();
-        attributes.created = created;
-        return Ok(Some(Stat { attributes: attributes.clone(), known }));
+        inode.attributes.lock().created = created;
+        return Ok(Some(None));
     }
     // Parts of it are shown and not remembered.
     let attributes = names::to_attributes(&answer.attributes, &inode.superblock.owner);
-    Ok(Some(Stat { attributes: crate::fs::Attributes { created, ..attributes }, known: known | TYPE }))
+    Ok(Some(Some(Stat { attributes: crate::fs::Attributes { created, ..attributes }, known: known | TYPE })))
 }
 
 /// The type of a file never changes.

@@ -328,7 +328,7 @@ impl InodeOps for Node {
     }
 
     fn refresh(&self, inode: &Inode, request: StatRequest) -> Result<()> {
-        attributes::stat(self, inode, request).map(drop)
+        attributes::freshen(self, inode, request).map(drop)
     }
 
     fn stat(&self, inode: &Inode, request: StatRequest) -> Result<Stat> {

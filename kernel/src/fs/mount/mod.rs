@@ -61,11 +61,13 @@ pub fn refused(call: &'static str) -> impl Fn(Refusal) -> Errno {
 }
 
 /// Adds a pin to a mount that the caller has pinned already.
+#[inline]
 pub fn pin(mount: MountId) {
     forest().read().pin(mount);
 }
 
 /// Gives a pin back; an unmounted mount goes with its last. `counts_as_use`: `MNT_EXPIRE` hears of it (U2).
+#[inline]
 pub fn unpin(mount: MountId, counts_as_use: bool) {
     let was_last = {
         let forest = forest().read();
