@@ -187,6 +187,38 @@ fn what_changes_a_file_has_its_list_asked_for_again() {
 }
 
 #[test]
+fn a_name_that_is_looked_up_again_takes_the_lists_with_it() {
+    in_world(|| {
+        let fs = serve_list(LIST);
+        acl::is(A, ACCESS, Some(LIST));
+        fs.tree(|tree| tree.entry_valid = 0);
+        let name = Body::default().u64(1).u32(1).u32(0).bytes(b"a\0").0;
+        fs.notify(notify::INVAL_ENTRY, &name).expect("the notification");
+        fs.clear();
+        // Without its only name the file was forgotten; from then on each lookup asks whether the name still holds.
+        for _ in 0..3 {
+            acl::is(A, ACCESS, Some(LIST));
+        }
+        assert_eq!((fs.count(op::LOOKUP), asked_a(&fs)), (3, 3));
+        fs.unmount();
+    });
+}
+
+#[test]
+fn listing_with_attributes_takes_the_lists_with_it() {
+    in_world(|| {
+        let fs = serve(feature::POSIX_ACL | feature::DO_READDIRPLUS);
+        give(&fs, "a", ACCESS, LIST);
+        acl::is(A, ACCESS, Some(LIST));
+        assert_eq!(world::names("/tmp/m"), ["a", "d"]);
+        assert!(fs.count(op::READDIRPLUS) > 0);
+        acl::is(A, ACCESS, Some(LIST));
+        assert_eq!(asked_a(&fs), 2);
+        fs.unmount();
+    });
+}
+
+#[test]
 fn attributes_that_are_asked_for_again_take_the_lists_with_them() {
     in_world(|| {
         let fs = serve_list(LIST);

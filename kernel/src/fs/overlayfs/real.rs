@@ -118,8 +118,9 @@ pub fn set_xattr(inode: &Arc<Inode>, name: &[u8], value: &[u8], flags: u32) -> R
     inode.ops.set_xattr(inode, name, value, flags)
 }
 
-/// Gives a file a list, or takes it away.
+/// Gives a file a list, or takes it away. One that a server of a lower layer made up may be `EINVAL`.
 pub fn set_acl(inode: &Arc<Inode>, kind: acl::Kind, acl: Option<Arc<Acl>>) -> Result<()> {
+    acl.as_ref().map_or(Ok(()), |acl| acl.check_valid(&inode.superblock.owner))?;
     let _changes = inode.lock.lock();
     inode.ops.set_acl(inode, kind, acl)
 }
