@@ -164,6 +164,29 @@ fn programs_run_from_it() {
 }
 
 #[test]
+fn a_mount_is_free_as_soon_as_its_programs_have_ended() {
+    in_world(|| {
+        let program = fs::read("/bin/busybox").expect("busybox");
+        for _ in 0..30 {
+            let fs = Setup::default()
+                .tree(|tree| {
+                    let node = tree.file("true", &program);
+                    tree.attr(node).mode |= 0o111;
+                    (tree.entry_valid, tree.attr_valid) = (1000, 1000);
+                })
+                .serve();
+            assert!(std::process::Command::new("/tmp/m/true").status().expect("exec").success());
+            let input = File::open("/tmp/m/true").expect("open");
+            let status =
+                std::process::Command::new("/bin/busybox").arg("sha256sum").stdin(input).stdout(std::process::Stdio::null()).status();
+            assert!(status.expect("exec").success());
+            // Not busy: what has been waited for holds nothing any more.
+            fs.unmount();
+        }
+    });
+}
+
+#[test]
 fn the_writeback_cache_gathers_writes_until_close() {
     in_world(|| {
         let fs = cached(0, feature::WRITEBACK_CACHE, b"");
