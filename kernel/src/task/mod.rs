@@ -14,6 +14,7 @@ pub mod init;
 pub mod itimer;
 pub mod kernel_thread;
 pub mod load;
+pub mod mount_users;
 pub mod namespace_count;
 pub mod namespaces;
 pub mod oom;

@@ -7,7 +7,7 @@ use crate::fs::path::FsContext;
 use crate::fs::superblock::{ActiveSuperBlock, FileSystemType, MountRequest};
 use crate::fs::walk::{self, LookupFlags};
 use crate::fs::{Path, SuperBlock, registry};
-use crate::task::{Capabilities, Credentials};
+use crate::task::{Capabilities, Credentials, mount_users};
 use alloc::{string::ToString, sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
 use graft::flags::{MountFlags, PropagationType, UmountFlags};
@@ -278,6 +278,12 @@ fn umount_found(target: &Path, flags: UmountFlags) -> Result<()> {
         // The one pin is that of `target`.
         change(|forest| forest.umount(caller, &at, flags, 1))
     });
+    if let Err(refusal) = &outcome
+        && refusal.rule == graft::Rule::UmountBusy
+        && log::log_enabled!(log::Level::Debug)
+    {
+        mount_users::users_of(target.mount()).iter().for_each(|used| log::debug!("busy: {used}"));
+    }
     match outcome.map_err(refused("umount2"))? {
         UmountOutcome::Unmounted(released) => drop(released),
         UmountOutcome::RemountRootReadOnly(active) => {
