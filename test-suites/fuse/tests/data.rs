@@ -222,7 +222,10 @@ fn a_deleted_entry_is_gone() {
         // Whose child it was must be right.
         let wrong = fs.notify(notify::DELETE, &Body::default().u64(1).u64(99).u32(1).u32(0).bytes(b"a\0").0);
         assert_eq!(errno(wrong), libc::ENOENT);
+        // What was known of the name is forgotten all the same.
+        fs.clear();
         assert_eq!(fs::metadata("/tmp/m/a").expect("stat").nlink(), 1);
+        assert_eq!(fs.count(op::LOOKUP), 1);
         fs.tree(|tree| tree.files.get_mut(&1).expect("root").entries.clear());
         fs.notify(notify::DELETE, &Body::default().u64(1).u64(2).u32(1).u32(0).bytes(b"a\0").0).expect("notify");
         assert!(!world::exists("/tmp/m/a"));

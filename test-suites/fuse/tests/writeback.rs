@@ -244,3 +244,30 @@ fn a_writer_of_much_does_not_fill_the_memory() {
         fs.unmount();
     });
 }
+
+#[test]
+fn a_server_that_has_enough_to_do_is_spared() {
+    soon(|| {
+        let fs = Setup::default()
+            .tree(|tree| {
+                tree.features |= feature::WRITEBACK_CACHE;
+                (tree.entry_valid, tree.attr_valid) = (1000, 1000);
+                (tree.max_background, tree.congestion_threshold) = (10, 1);
+                tree.file("a", b"");
+                tree.file("other", b"");
+            })
+            .on(op::RELEASE, |_| Answer::Never)
+            .serve();
+        fs.ready();
+        drop(fs::File::open("/tmp/m/other").expect("open"));
+        fs.wait_for(op::RELEASE, 1);
+        let mut file = edit("/tmp/m/a");
+        file.write_all(b"hello").expect("write");
+        std::thread::sleep(Duration::from_millis(800));
+        assert_eq!(fs.count(op::WRITE), 0);
+        fs.answer(fs.last(op::RELEASE).unique, 0, &[]).expect("the answer");
+        fs.wait_for(op::WRITE, 1);
+        file.sync_all().expect("fsync");
+        drop((file, fs));
+    });
+}

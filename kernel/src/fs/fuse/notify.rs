@@ -112,14 +112,18 @@ fn delete(instance: &Arc<Instance>, body: &[u8]) -> Result<()> {
     let name = take_name(&fields, len)?;
     let (directory, dentry) = cached_entry(instance, parent, name)?;
     let inode = dentry.inode().ok_or(Errno::NOENT)?;
+    let is_mountpoint = crate::fs::mount::is_local_mountpoint(&dentry);
+    if !is_mountpoint {
+        // Whether it led to that child or not: it is looked up anew.
+        dentry.unhash();
+    }
     let is_child = inode.downcast::<Node>().is_some_and(|node| node.number == child);
     if !is_child {
         return Err(Errno::NOENT);
     }
-    if crate::fs::mount::is_local_mountpoint(&dentry) {
+    if is_mountpoint {
         return Err(Errno::BUSY);
     }
-    dentry.unhash();
     for changed in [&directory, &inode] {
         if let Some(node) = changed.downcast::<Node>() {
             node.changed_here();
