@@ -53,6 +53,29 @@ pub struct WaitQueue {
     count: AtomicUsize,
 }
 
+/// Waiters to be woken without the queue's lock. Few need no memory.
+struct Taken {
+    few: [Option<Arc<dyn Wake>>; 4],
+    more: Vec<Arc<dyn Wake>>,
+}
+
+impl Taken {
+    fn of<'a>(waiters: impl Iterator<Item = &'a Arc<dyn Wake>>) -> Self {
+        let mut taken = Self { few: [const { None }; 4], more: Vec::new() };
+        for (index, waiter) in waiters.enumerate() {
+            match taken.few.get_mut(index) {
+                Some(place) => *place = Some(waiter.clone()),
+                None => taken.more.push(waiter.clone()),
+            }
+        }
+        taken
+    }
+
+    fn wake(self) {
+        self.few.into_iter().flatten().chain(self.more).for_each(|waiter| waiter.wake());
+    }
+}
+
 impl WaitQueue {
     /// An empty queue.
     pub const fn new() -> Self {
@@ -84,10 +107,8 @@ impl WaitQueue {
         if self.is_empty() {
             return;
         }
-        let waiters = self.waiters.lock().clone();
-        for waiter in waiters {
-            waiter.wake();
-        }
+        let taken = Taken::of(self.waiters.lock().iter());
+        taken.wake();
     }
 
     /// Wakes the watchers and the first exclusive waiter, which goes to the end of the queue: the next call wakes another, even if the
@@ -100,21 +121,18 @@ impl WaitQueue {
     }
 
     fn wake_first(&self) {
-        let waiters = {
+        let taken = {
             let mut waiters = self.waiters.lock();
-            let all = waiters.clone();
-            if let Some(first) = waiters.iter().position(|waiter| waiter.exclusive()) {
+            let first = waiters.iter().position(|waiter| waiter.exclusive());
+            let is_woken = |(index, waiter): &(usize, &Arc<dyn Wake>)| Some(*index) == first || !waiter.exclusive();
+            let taken = Taken::of(waiters.iter().enumerate().filter(is_woken).map(|(_, waiter)| waiter));
+            if let Some(first) = first {
                 let woken = waiters.remove(first);
                 waiters.push(woken);
             }
-            all
+            taken
         };
-        let mut woken = false;
-        for waiter in waiters {
-            if !waiter.exclusive() || !core::mem::replace(&mut woken, true) {
-                waiter.wake();
-            }
-        }
+        taken.wake();
     }
 
     /// Blocks the current thread until `condition` gives a value. `EINTR`-like ends come as `RESTARTSYS`, a deadline as `TIMEDOUT`.
