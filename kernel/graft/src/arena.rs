@@ -146,6 +146,7 @@ impl<T> Arena<T> {
     }
 
     /// The slot of an object, if it is still the one with this generation.
+    #[inline]
     pub(crate) fn find(&self, index: u32, generation: u32) -> Option<Slot<T>> {
         let entry = self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
         (entry.generation == generation && matches!(entry.content, Content::Occupied(_))).then(|| Slot::new(index))
@@ -177,6 +178,7 @@ impl<T> Arena<T> {
         })
     }
 
+    #[inline]
     fn entry(&self, slot: Slot<T>) -> &Entry<T> {
         let index = slot.index() as usize;
         &self.chunks[index / CHUNK][index % CHUNK]
@@ -192,6 +194,7 @@ impl<T> Arena<T> {
 impl<T> core::ops::Index<Slot<T>> for Arena<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, slot: Slot<T>) -> &T {
         match &self.entry(slot).content {
             Content::Occupied(value) => value,

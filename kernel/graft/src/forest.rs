@@ -166,6 +166,7 @@ impl<V: Vfs> Forest<V> {
         self.epoch
     }
 
+    #[inline]
     pub(crate) fn mount_id(&self, slot: MountSlot<V>) -> MountId {
         MountId::of(&self.mounts, slot)
     }
@@ -179,6 +180,7 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// The mount of an id, if it lives. A dead one that only waits to be carried out does not.
+    #[inline]
     pub(crate) fn find(&self, mount: MountId) -> Option<MountSlot<V>> {
         mount.find(&self.mounts).filter(|&slot| !self.mounts[slot].state.contains(State::DEAD))
     }
@@ -252,6 +254,7 @@ pub(crate) fn new_mount_blank<V: Vfs>(new: &NewMount<V>) -> Blank<V> {
 }
 
 /// Mixes two numbers into a hash whose high and low bits both depend on all of theirs.
+#[inline]
 pub(crate) fn hash_of(first: u64, second: u64) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mixed = (second ^ first.rotate_left(32)).wrapping_mul(ODD);

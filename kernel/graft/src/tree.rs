@@ -7,15 +7,17 @@ use crate::seam::Vfs;
 
 impl<V: Vfs> Forest<V> {
     /// The mount attached at (`parent`, dentry): the one attached last, where there are two (O5).
+    #[inline]
     pub(crate) fn attached_at(&self, parent: MountSlot<V>, dentry_key: u64) -> Option<MountSlot<V>> {
         let hash = hash_of(u64::from(parent.index()), dentry_key);
         let is_it = |&slot: &MountSlot<V>| self.is_attached_at(slot, parent, dentry_key);
         self.places.find(hash, is_it).copied()
     }
 
+    #[inline]
     fn is_attached_at(&self, mount: MountSlot<V>, parent: MountSlot<V>, dentry_key: u64) -> bool {
         let entry = &self.mounts[mount];
-        entry.parent == Some(parent) && self.mountpoint_key(mount) == Some(dentry_key)
+        entry.parent == Some(parent) && entry.mountpoint.as_ref().is_some_and(|dentry| self.vfs.dentry_key(dentry) == dentry_key)
     }
 
     /// The identity of the dentry that a mount is attached on.
@@ -29,6 +31,7 @@ impl<V: Vfs> Forest<V> {
     }
 
     /// The top of the stack that stands on a mount's root.
+    #[inline]
     pub(crate) fn top_of(&self, mount: MountSlot<V>) -> MountSlot<V> {
         let mut top = mount;
         while let Some(next) = self.mounts[top].topper {

@@ -8,6 +8,7 @@ use crate::fs::walk::{Component, LastKind, Walk, component_at};
 use crate::fs::{Dentry, FileType, Path, mount, permission};
 use crate::task::Credentials;
 use alloc::sync::Arc;
+use arrayvec::ArrayVec;
 use core::sync::atomic::Ordering;
 
 /// Most components that are taken under one hold of the forest's lock.
@@ -27,13 +28,13 @@ impl Walk<'_> {
             return false;
         }
         // Dropped after the lock: each may be the last reference.
-        let mut passed = [const { None::<Arc<Dentry>> }; MOST_STEPS];
+        let mut passed = ArrayVec::<Arc<Dentry>, MOST_STEPS>::new();
         let _before: (Option<Path>, Option<Arc<Dentry>>);
+        let _end: Arc<Dentry>;
         let forest = mount::forest().read();
-        let (mut mount, mut steps) = (self.current().mount(), 0);
-        while steps < MOST_STEPS {
-            let directory = steps.checked_sub(1).map_or(Some(self.current().dentry()), |last| passed[last].as_ref());
-            let Some(directory) = directory else { break };
+        let mut mount = self.current().mount();
+        while !passed.is_full() {
+            let directory = passed.last().unwrap_or(self.current().dentry());
             let Some(component) = self.easy_component(with_last) else { break };
             let Some(child) = step(directory, &self.pending[component.name.clone()], &self.credentials) else { break };
             let crossed = if child.mounted.load(Ordering::Relaxed) == 0 { None } else { forest.cross_onto(mount, child.key) };
@@ -45,14 +46,15 @@ impl Walk<'_> {
                 None => child,
             };
             let is_end = child.inode.lock().as_ref().is_none_or(|inode| inode.file_type == FileType::Symlink);
-            passed[steps] = Some(child);
             if is_end {
+                _end = child;
                 break;
             }
-            steps += 1;
+            passed.push(child);
             self.next = component.name.end;
         }
-        let Some(end) = steps.checked_sub(1).and_then(|last| passed[last].take()) else { return false };
+        let is_full = passed.is_full();
+        let Some(end) = passed.pop() else { return false };
         _before = match &mut self.current {
             Some(current) if current.mount() == mount => (None, Some(current.step(end))),
             current => {
@@ -60,7 +62,7 @@ impl Walk<'_> {
                 (current.replace(Path::from_pinned(mount, end)), None)
             }
         };
-        steps == MOST_STEPS
+        is_full
     }
 
     /// The next component, if it is an ordinary name that may be taken here.
