@@ -320,9 +320,13 @@ scenario_findmnt_polls() {
     # Waiting for one thing at one place, and for a time.
     findmnt --poll=umount --first-only --noheadings --raw -o ACTION,TARGET /work/a > first &
     poller=$!
-    sleep 1
-    mount -t tmpfs tmpfs a
-    umount a
+    # It sees an umount only if it looked while the mount was there.
+    while kill -0 $poller 2> /dev/null; do
+        mount -t tmpfs tmpfs a
+        sleep 0.3
+        umount a
+        sleep 0.3
+    done
     wait $poller
     equal "what the poller waited for" "$(cat first)" "umount /work/a"
     equal "what a poller sees when its time is over" "$(findmnt --poll --timeout 200 --noheadings /work/a)" ""
